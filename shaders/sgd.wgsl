@@ -1,0 +1,33 @@
+// SGD with momentum, dampening and Nesterov's step.
+//
+//   g     <- g + l2 theta
+//   b     <- momentum b + one_minus_dampening g        (b_1 = g: the first step is not dampened)
+//   d     =  g + momentum b   with nesterov, else b
+//   theta <- keep theta - lr d
+//
+// Source: Polyak, "Some methods of speeding up the convergence of iteration methods", 1964; Sutskever,
+//   Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep learning", 2013;
+//   in the form of torch.optim.SGD.
+// State: b (none while every group's momentum is 0).
+// Differences: none from PyTorch. optax.sgd has no dampening. Sutskever's form has lr inside b, which
+//   differs while lr changes.
+
+struct Hyper {
+    lr: f32,
+    momentum: f32,
+    one_minus_dampening: f32,
+    l2: f32,
+    keep: f32,
+    nesterov: u32,
+}
+
+struct State {
+    b: f32,
+}
+
+fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
+    let g = gradient + h.l2 * theta;
+    (*s).b = h.momentum * (*s).b + h.one_minus_dampening * g;
+    let d = select((*s).b, g + h.momentum * (*s).b, h.nesterov != 0u);
+    return h.keep * theta - h.lr * d;
+}

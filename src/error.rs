@@ -1,0 +1,201 @@
+//! The one error type. Every message names the tensor or group, the field, the value and the limit.
+
+/// What can go wrong. Everything that can be refused is refused at construction or, for a
+/// configuration changed later, at the next step, before anything was recorded.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A field of a group's configuration is outside its range, NaN or infinite.
+    #[error("group '{group}': {refusal}")]
+    Config {
+        /// Label of the parameter group.
+        group: String,
+        /// The field, its value and its range.
+        refusal: Refusal,
+    },
+
+    /// A configuration given as JSON does not name a known optimizer.
+    #[error("unknown optimizer '{name}'; known are {known}")]
+    UnknownOptimizer {
+        /// The name that was asked for.
+        name: String,
+        /// The registered names, separated by commas.
+        known: String,
+    },
+
+    /// A configuration given as JSON is malformed, has an unknown option or a value of a wrong type.
+    #[error("options of optimizer '{name}': {reason}")]
+    Json {
+        /// The optimizer whose options were read, or `?` before its name was known.
+        name: String,
+        /// What the parser refused.
+        reason: String,
+    },
+
+    /// The number of configurations differs from the number of parameter groups.
+    #[error("{groups} parameter group(s) but {configs} configuration(s); give one for each group, in order")]
+    GroupCount {
+        /// Groups declared in the parameter set.
+        groups: usize,
+        /// Configurations given.
+        configs: usize,
+    },
+
+    /// Two groups of one optimizer have different rules; one dispatch runs one rule.
+    #[error(
+        "group '{group}' has optimizer '{got}', but the first group has '{first}'; one optimizer runs one rule"
+    )]
+    MixedRules {
+        /// Label of the group that differs.
+        group: String,
+        /// Its optimizer's name.
+        got: String,
+        /// The first group's optimizer's name.
+        first: String,
+    },
+
+    /// Two tensors have the same name.
+    #[error("tensor '{name}' is declared twice; names must differ")]
+    DuplicateTensor {
+        /// The name used twice.
+        name: String,
+    },
+
+    /// A tensor or group handle that this set did not hand out.
+    #[error("{what} handle {index} is not of this parameter set, which has {count}")]
+    UnknownHandle {
+        /// `tensor` or `group`.
+        what: &'static str,
+        /// The handle's index.
+        index: usize,
+        /// How many there are.
+        count: usize,
+    },
+
+    /// A shape whose number of elements cannot be addressed.
+    #[error("tensor '{tensor}': shape {shape:?} has too many elements to address")]
+    Shape {
+        /// The tensor's name.
+        tensor: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+
+    /// A caller's buffer cannot serve as a tensor's parameters or gradients.
+    #[error("tensor '{tensor}', its {role} buffer: {problem}")]
+    Buffer {
+        /// The tensor's name.
+        tensor: String,
+        /// `parameter` or `gradient`.
+        role: &'static str,
+        /// What is wrong, with the value and the limit.
+        problem: String,
+    },
+
+    /// Two tensors share elements of one buffer.
+    #[error("tensors '{first}' and '{second}' overlap in their {role} buffer, at byte {at}")]
+    Overlap {
+        /// The tensor that starts first.
+        first: String,
+        /// The tensor that starts inside it.
+        second: String,
+        /// `parameter` or `gradient`.
+        role: &'static str,
+        /// First shared byte.
+        at: u64,
+    },
+
+    /// The device's limits are too small for what was asked.
+    #[error(
+        "{what}: {needed} needed, but the device's {limit_name} is {limit}; ask for more with required_limits()"
+    )]
+    Limit {
+        /// What needs it.
+        what: String,
+        /// How much it needs.
+        needed: u64,
+        /// The name of the wgpu limit.
+        limit_name: &'static str,
+        /// The device's value.
+        limit: u64,
+    },
+
+    /// A group's configuration was changed so that it needs a slot that was not allocated.
+    #[error(
+        "group '{group}' now needs the state slot '{slot}', which no group needed when the optimizer was made"
+    )]
+    MissingSlot {
+        /// Label of the group.
+        group: String,
+        /// Name of the slot.
+        slot: String,
+    },
+
+    /// The rule has no slot of this name, or this optimizer did not allocate it.
+    #[error("optimizer '{rule}' keeps no slot '{slot}'; it keeps {kept}")]
+    UnknownSlot {
+        /// Name of the rule.
+        rule: String,
+        /// The slot asked for.
+        slot: String,
+        /// The allocated slots, separated by commas.
+        kept: String,
+    },
+
+    /// The length of given data differs from the tensor's.
+    #[error("tensor '{tensor}' has {expected} elements, but {got} were given")]
+    Length {
+        /// The tensor's name.
+        tensor: String,
+        /// Its number of elements.
+        expected: usize,
+        /// The number given.
+        got: usize,
+    },
+
+    /// The device refused to build a pipeline or bind group of a rule.
+    #[error("rule '{rule}' was refused by the device: {reason}")]
+    Shader {
+        /// Name of the rule.
+        rule: String,
+        /// The device's message.
+        reason: String,
+    },
+
+    /// The device has no memory left for the arenas or slots.
+    #[error("{what}: the device is out of memory ({reason})")]
+    OutOfMemory {
+        /// What was being allocated.
+        what: String,
+        /// The device's message.
+        reason: String,
+    },
+
+    /// The device was lost or destroyed. State that was read back before stays valid.
+    #[error(
+        "the device is lost or destroyed ({reason}); rebuild on a new device from the state read back before"
+    )]
+    DeviceLost {
+        /// What the device answered.
+        reason: String,
+    },
+}
+
+/// A field of a configuration that is outside its range.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{field} = {value} is refused; it must be {limit}")]
+pub struct Refusal {
+    /// Name of the field, as in the configuration struct and in JSON.
+    pub field: &'static str,
+    /// The value given.
+    pub value: String,
+    /// The range that is allowed, in words.
+    pub limit: String,
+}
+
+impl Refusal {
+    /// A refusal of `field = value`, which must be `limit`.
+    pub fn new(field: &'static str, value: impl std::fmt::Display, limit: impl Into<String>) -> Self {
+        Self { field, value: value.to_string(), limit: limit.into() }
+    }
+}

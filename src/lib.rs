@@ -1,0 +1,36 @@
+//! Deep-learning optimizers for parameters that already live on the GPU.
+//!
+//! Every parameter group of a model, each with its own hyperparameters, is updated in **one compute
+//! dispatch a step**, on any GPU that WebGPU reaches, from one plain WGSL file an optimizer. A scalar
+//! CPU reference validates every result, within a tolerance that is computed from the equation.
+
+#![warn(missing_docs)]
+#![forbid(unsafe_code)]
+
+mod decay;
+mod error;
+mod interval;
+mod limits;
+mod optimizer;
+pub mod optimizers;
+mod params;
+pub mod plan;
+mod readback;
+mod real;
+pub mod reference;
+mod rule;
+mod scope;
+pub mod shader;
+
+pub use decay::WeightDecay;
+pub use error::{Error, Refusal};
+pub use interval::Interval;
+pub use limits::{required_features, required_limits};
+pub use optimizer::{Optimizer, Options, PreparedStep};
+pub use optimizers::{REGISTRY, names};
+pub use params::{BufferRange, GroupId, Packing, ParamSet, ParamSetBuilder, Tensor, TensorId};
+pub use readback::Download;
+pub use real::Real;
+pub use reference::Reference;
+pub use rule::{AnyRule, Config, Field, FieldKind, Lanes, Limit, Memory, Method, Mutant, Row, Rule, Visit};
+pub use wgpu;

@@ -1,0 +1,55 @@
+//! What to ask a device for, and what a rule needs of it.
+
+use crate::error::Error;
+use crate::rule::Method;
+use crate::shader::{FIRST_STATE_BINDING, SlotLayout, WORKGROUP};
+
+/// The limits to request: WebGPU's defaults, with the adapter's own sizes of buffers and bindings, which
+/// decide how many parameters one dispatch reaches. Never above what the adapter has.
+pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
+    let available = adapter.limits();
+    wgpu::Limits {
+        max_buffer_size: available.max_buffer_size,
+        max_storage_buffer_binding_size: available.max_storage_buffer_binding_size,
+        ..wgpu::Limits::default().or_worse_values_from(&available)
+    }
+}
+
+/// The features to request: none. Every adapter that WebGPU reaches will do.
+pub fn required_features(_adapter: &wgpu::Adapter) -> wgpu::Features {
+    wgpu::Features::empty()
+}
+
+/// Decides where the slots live, or says which limit is too small.
+pub(crate) fn slot_layout(
+    method: &dyn Method,
+    kept: Vec<bool>,
+    limits: &wgpu::Limits,
+) -> Result<SlotLayout, Error> {
+    let count = kept.iter().filter(|kept| **kept).count();
+    let need = |what: &str, needed: u64, limit_name: &'static str, limit: u64| {
+        let what = format!("rule '{}', {what}", method.name());
+        if needed <= limit { Ok(()) } else { Err(Error::Limit { what, needed, limit_name, limit }) }
+    };
+    let buffers = limits.max_storage_buffers_per_shader_stage;
+    let needed = FIRST_STATE_BINDING + u32::from(count > 0);
+    need(
+        "storage buffers (table, parameters, gradients, slots)",
+        needed.into(),
+        "max_storage_buffers_per_shader_stage",
+        buffers.into(),
+    )?;
+    need(
+        "invocations a workgroup",
+        WORKGROUP.into(),
+        "max_compute_invocations_per_workgroup",
+        limits.max_compute_invocations_per_workgroup.into(),
+    )?;
+    need(
+        "workgroup width",
+        WORKGROUP.into(),
+        "max_compute_workgroup_size_x",
+        limits.max_compute_workgroup_size_x.into(),
+    )?;
+    Ok(SlotLayout { kept, buffers: count.min((buffers - FIRST_STATE_BINDING) as usize) })
+}

@@ -1,0 +1,98 @@
+//! The arithmetic that a rule's reference is written in: one equation, three meanings.
+//!
+//! | type | meaning |
+//! |---|---|
+//! | `f32` | what a GPU that rounds correctly returns |
+//! | `f64` | the truth |
+//! | [`Interval`](crate::Interval) | everything that a conforming WGSL implementation may return |
+
+use std::fmt::Debug;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+/// Numbers that an update equation can be written in.
+pub trait Real:
+    Copy
+    + Debug
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + 'static
+{
+    /// A value computed on the host: `f32` and `Interval` see it rounded to `f32`, as the shader does.
+    fn host(x: f64) -> Self;
+    /// The stored `f32` word, exactly.
+    fn word(x: f32) -> Self;
+    /// The nearest `f64` (of an interval, its middle): for reporting.
+    fn to_f64(self) -> f64;
+    /// WGSL `sqrt`.
+    fn sqrt(self) -> Self;
+    /// WGSL `abs`.
+    fn abs(self) -> Self;
+    /// WGSL `sign`: -1, 0 or 1.
+    fn sign(self) -> Self;
+    /// WGSL `min`.
+    fn min(self, other: Self) -> Self;
+    /// WGSL `max`.
+    fn max(self, other: Self) -> Self;
+    /// WGSL `pow`, of a base that is positive.
+    fn pow(self, exponent: Self) -> Self;
+    /// WGSL `select(no, yes, self < other)`.
+    fn if_less(self, other: Self, yes: Self, no: Self) -> Self;
+    /// WGSL `select(no, yes, self == 0.0)`.
+    fn if_zero(self, yes: Self, no: Self) -> Self;
+    /// WGSL `clamp`, that is `min(max(self, low), high)`.
+    fn clamp(self, low: Self, high: Self) -> Self {
+        self.max(low).min(high)
+    }
+}
+
+macro_rules! impl_real_for_float {
+    ($float:ident) => {
+        impl Real for $float {
+            fn host(x: f64) -> Self {
+                x as $float
+            }
+            fn word(x: f32) -> Self {
+                x as $float
+            }
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+            fn sqrt(self) -> Self {
+                $float::sqrt(self)
+            }
+            fn abs(self) -> Self {
+                $float::abs(self)
+            }
+            fn sign(self) -> Self {
+                if self > 0.0 {
+                    1.0
+                } else if self < 0.0 {
+                    -1.0
+                } else {
+                    0.0
+                }
+            }
+            fn min(self, other: Self) -> Self {
+                $float::min(self, other)
+            }
+            fn max(self, other: Self) -> Self {
+                $float::max(self, other)
+            }
+            fn pow(self, exponent: Self) -> Self {
+                $float::powf(self, exponent)
+            }
+            fn if_less(self, other: Self, yes: Self, no: Self) -> Self {
+                if self < other { yes } else { no }
+            }
+            fn if_zero(self, yes: Self, no: Self) -> Self {
+                if self == 0.0 { yes } else { no }
+            }
+        }
+    };
+}
+
+impl_real_for_float!(f32);
+impl_real_for_float!(f64);

@@ -1,0 +1,23 @@
+//! Creation calls under error scopes, so that a refusal becomes an [`Error`] and not the host's
+//! uncaptured error.
+
+use crate::error::Error;
+use futures::FutureExt;
+
+/// Runs `create` under validation and out-of-memory scopes.
+///
+/// On native backends the scopes answer at once. In a browser they answer later: there a refusal
+/// reaches the host's uncaptured-error handler, as for any other WebGPU call.
+pub(crate) fn guarded<T>(device: &wgpu::Device, what: &str, create: impl FnOnce() -> T) -> Result<T, Error> {
+    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let made = create();
+    let validation = validation.pop().now_or_never().flatten();
+    let memory = memory.pop().now_or_never().flatten();
+    let reason = |error: wgpu::Error| error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    match (validation, memory) {
+        (None, None) => Ok(made),
+        (Some(error), _) => Err(Error::Shader { rule: what.into(), reason: reason(error) }),
+        (None, Some(error)) => Err(Error::OutOfMemory { what: what.into(), reason: reason(error) }),
+    }
+}

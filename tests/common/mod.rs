@@ -1,0 +1,83 @@
+//! What every GPU test needs: the adapters, a device on each, and trials that are reported as ignored
+//! where there is no adapter. `run.rs` has the one comparison that all of them use.
+#![allow(dead_code)] // each test binary uses its share
+
+pub mod run;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use wgpu_optim::wgpu;
+
+/// A device to test on.
+pub struct Gpu {
+    pub name: String,
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+}
+
+impl Gpu {
+    pub fn open(adapter: &wgpu::Adapter) -> Self {
+        Self::open_with(adapter, wgpu_optim::required_limits(adapter))
+    }
+
+    pub fn open_with(adapter: &wgpu::Adapter, required_limits: wgpu::Limits) -> Self {
+        let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+        Self { name: describe(adapter), device, queue }
+    }
+
+    pub fn encoder(&self) -> wgpu::CommandEncoder {
+        self.device.create_command_encoder(&Default::default())
+    }
+
+    pub fn submit(&self, encoder: wgpu::CommandEncoder) {
+        self.queue.submit([encoder.finish()]);
+    }
+}
+
+/// `llvmpipe [Vulkan]`
+pub fn describe(adapter: &wgpu::Adapter) -> String {
+    let info = adapter.get_info();
+    format!("{} [{:?}]", info.name.split(" (").next().unwrap_or_default(), info.backend)
+}
+
+/// Every adapter that can run compute shaders. `WGPU_OPTIM_ADAPTER=text` keeps those whose name or
+/// backend contains the text.
+pub fn adapters() -> Vec<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let wanted = std::env::var("WGPU_OPTIM_ADAPTER").unwrap_or_default().to_lowercase();
+    pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()))
+        .into_iter()
+        .filter(|adapter| adapter.limits().max_compute_invocations_per_workgroup >= 256)
+        .filter(|adapter| describe(adapter).to_lowercase().contains(&wanted))
+        .collect()
+}
+
+/// Runs the trials that `trials` makes for each adapter. Without any adapter they are reported as
+/// ignored, or as failed where `REQUIRE_GPU=1` says that there must be one.
+pub fn gpu_main(claims: &str, trials: impl Fn(&wgpu::Adapter) -> Vec<Trial>) {
+    let arguments = Arguments::from_args();
+    let adapters = adapters();
+    let mut all: Vec<Trial> = adapters.iter().flat_map(&trials).collect();
+    if adapters.is_empty() {
+        let required = std::env::var("REQUIRE_GPU").is_ok_and(|value| value == "1");
+        let missing = || Err(Failed::from("no adapter: run `make setup`, or see README.md"));
+        all.push(Trial::test(format!("{claims} (no adapter)"), missing).with_ignored_flag(!required));
+    } else {
+        assert!(!all.is_empty(), "{claims}: adapters, but no trials");
+    }
+    libtest_mimic::run(&arguments, all).exit();
+}
+
+/// A trial on `adapter` that opens its own device.
+pub fn trial(
+    adapter: &wgpu::Adapter,
+    name: impl Into<String>,
+    test: impl FnOnce(&Gpu) + Send + 'static,
+) -> Trial {
+    let adapter = adapter.clone();
+    let name = format!("{} on {}", name.into(), describe(&adapter));
+    Trial::test(name, move || {
+        test(&Gpu::open(&adapter));
+        Ok(())
+    })
+}

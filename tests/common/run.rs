@@ -1,0 +1,285 @@
+//! Runs a rule on the GPU and holds every word of every step against the computed interval.
+
+use super::Gpu;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use wgpu_optim::reference::{expect_step, host_row};
+use wgpu_optim::wgpu::{self, BufferUsages};
+use wgpu_optim::{
+    AnyRule, BufferRange, Config, Download, Interval, Memory, Optimizer, Options, Packing, ParamSet, TensorId,
+};
+
+/// Where the tensors live.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Home {
+    Arena(Packing),
+    /// In two buffers of the caller's, each tensor `gap` elements behind the one before.
+    Own {
+        gap: usize,
+    },
+}
+
+pub const BINDABLE: Home = Home::Arena(Packing::Bindable);
+
+/// Guard words: a NaN pattern, so that any arithmetic on them shows.
+pub const GUARD: u32 = 0x7fc0_beef;
+
+/// A set of tensors under test.
+pub struct Run<'a> {
+    pub gpu: &'a Gpu,
+    pub params: ParamSet,
+    pub optimizer: Optimizer<AnyRule>,
+    pub tensors: Vec<TensorId>,
+    pub own: Option<(wgpu::Buffer, wgpu::Buffer)>,
+    memory: Vec<Memory>,
+    configs: Vec<AnyRule>,
+}
+
+/// All words of a run: for each tensor its parameters and, for each slot of the rule, its words
+/// (none where the slot is not kept).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Words {
+    pub theta: Vec<Vec<f32>>,
+    pub slots: Vec<Vec<Vec<f32>>>,
+}
+
+impl Words {
+    /// The bits, so that comparisons see NaN and the sign of zero.
+    pub fn bits(&self) -> Vec<u32> {
+        let slots = self.slots.iter().flatten().flatten();
+        self.theta.iter().flatten().chain(slots).map(|x| x.to_bits()).collect()
+    }
+}
+
+/// The largest error seen, in units of the interval (inside up to 1), and where.
+#[derive(Debug, Clone, Default)]
+pub struct Worst {
+    pub units: f64,
+    pub place: String,
+}
+
+impl Worst {
+    pub fn merge(&mut self, other: Worst) {
+        if other.units > self.units || other.units.is_nan() {
+            *self = other;
+        }
+    }
+
+    fn see(&mut self, got: f32, (truth, allowed): (f64, Interval), place: impl FnOnce() -> String) {
+        let units = allowed.error_in_units(truth, f64::from(got));
+        if units > self.units || units.is_nan() {
+            let place = format!(
+                "{}: got {got:e}, truth {truth:e}, allowed [{:e}, {:e}]",
+                place(),
+                allowed.low,
+                allowed.high
+            );
+            *self = Worst { units, place };
+        }
+    }
+}
+
+impl<'a> Run<'a> {
+    /// `tensors` as (elements, group), with one configuration for each group.
+    pub fn new(
+        gpu: &'a Gpu,
+        configs: &[AnyRule],
+        tensors: &[(usize, usize)],
+        home: Home,
+        options: &Options,
+    ) -> Self {
+        let mut builder = ParamSet::builder();
+        let groups: Vec<_> = (0..configs.len()).map(|i| builder.group(format!("group {i}"))).collect();
+        let mut own = None;
+        let tensors: Vec<TensorId> = match home {
+            Home::Arena(packing) => {
+                builder.packing(packing);
+                let add = |(i, (len, group)): (usize, &(usize, usize))| {
+                    builder.tensor(format!("tensor {i}"), [*len], groups[*group])
+                };
+                tensors.iter().enumerate().map(add).collect()
+            }
+            Home::Own { gap } => {
+                let total: usize = gap + tensors.iter().map(|(len, _)| len + gap).sum::<usize>();
+                let (param, grad) = (guarded_buffer(gpu, total), guarded_buffer(gpu, total));
+                let mut at = gap;
+                let mut ids = vec![];
+                for (i, (len, group)) in tensors.iter().enumerate() {
+                    let range = |buffer| BufferRange::new(buffer, at as u64 * 4);
+                    ids.push(builder.external(
+                        format!("tensor {i}"),
+                        [*len],
+                        groups[*group],
+                        range(&param),
+                        range(&grad),
+                    ));
+                    at += len + gap;
+                }
+                own = Some((param, grad));
+                ids
+            }
+        };
+        let params = builder.build(&gpu.device).unwrap();
+        let optimizer = Optimizer::with_options(&gpu.device, &params, configs.to_vec(), options).unwrap();
+        let memory = vec![Memory::default(); configs.len()];
+        Self { gpu, params, optimizer, tensors, own, memory, configs: configs.to_vec() }
+    }
+
+    pub fn write_theta(&self, theta: &[Vec<f32>]) {
+        for (id, values) in self.tensors.iter().zip(theta) {
+            self.params.write_param(&self.gpu.queue, *id, values).unwrap();
+        }
+    }
+
+    pub fn write_gradients(&self, gradients: &[Vec<f32>]) {
+        for (id, values) in self.tensors.iter().zip(gradients) {
+            self.params.write_grad(&self.gpu.queue, *id, values).unwrap();
+        }
+    }
+
+    /// Uploads gradients and takes one step.
+    pub fn step(&mut self, gradients: &[Vec<f32>]) {
+        self.write_gradients(gradients);
+        let mut encoder = self.gpu.encoder();
+        self.optimizer.step(&mut encoder).unwrap();
+        self.gpu.submit(encoder);
+    }
+
+    /// Everything that the GPU holds.
+    pub fn read(&self) -> Words {
+        let mut encoder = self.gpu.encoder();
+        let kept = self.optimizer.slots();
+        let all = self.configs[0].method().slots();
+        let theta: Vec<Download> =
+            self.tensors.iter().map(|id| self.params.download_param(&mut encoder, *id).unwrap()).collect();
+        let mut slots = vec![];
+        for id in &self.tensors {
+            for name in all.iter().filter(|name| kept.contains(name)) {
+                slots.push(self.optimizer.download_slot(&mut encoder, *id, name).unwrap());
+            }
+        }
+        self.gpu.submit(encoder);
+        let theta = resolve(self.gpu, theta);
+        let mut slots = resolve(self.gpu, slots).into_iter();
+        let slots = self
+            .tensors
+            .iter()
+            .map(|_| {
+                all.iter()
+                    .map(|name| if kept.contains(name) { slots.next().unwrap() } else { vec![] })
+                    .collect()
+            })
+            .collect();
+        Words { theta, slots }
+    }
+
+    /// One checked step: every word after it against what it may be, given the words before.
+    pub fn checked_step(&mut self, before: &Words, gradients: &[Vec<f32>]) -> (Words, Worst) {
+        self.step(gradients);
+        let t = self.optimizer.steps();
+        let after = self.read();
+        let rows: Vec<Vec<f64>> = self
+            .configs
+            .iter()
+            .zip(&mut self.memory)
+            .map(|(config, memory)| host_row(config.method(), t, memory))
+            .collect();
+        let mut worst = Worst::default();
+        for (tensor, id) in self.tensors.iter().enumerate() {
+            let group = self.params.tensor(*id).unwrap().group.index();
+            let method = self.configs[group].method();
+            let expected = expect_step(
+                method,
+                &rows[group],
+                &before.theta[tensor],
+                &gradients[tensor],
+                &before.slots[tensor],
+            );
+            for (i, allowed) in expected.theta.iter().enumerate() {
+                worst.see(after.theta[tensor][i], *allowed, || {
+                    format!("step {t}, tensor {tensor}, theta[{i}]")
+                });
+            }
+            for (slot, allowed) in expected.slots.iter().enumerate() {
+                for (i, allowed) in allowed.iter().enumerate() {
+                    worst.see(after.slots[tensor][slot][i], *allowed, || {
+                        format!("step {t}, tensor {tensor}, {}[{i}]", method.slots()[slot])
+                    });
+                }
+            }
+        }
+        (after, worst)
+    }
+}
+
+/// Awaits downloads that were submitted.
+pub fn resolve(gpu: &Gpu, downloads: Vec<Download>) -> Vec<Vec<f32>> {
+    let reads = futures::future::join_all(downloads.into_iter().map(Download::read));
+    let poll = async { gpu.device.poll(wgpu::PollType::wait_indefinitely()).unwrap() };
+    let (values, _) = pollster::block_on(futures::future::join(reads, poll));
+    values.into_iter().map(Result::unwrap).collect()
+}
+
+/// A buffer full of guard words.
+pub fn guarded_buffer(gpu: &Gpu, words: usize) -> wgpu::Buffer {
+    let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("own"),
+        size: words as u64 * 4,
+        usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&vec![GUARD; words]));
+    buffer
+}
+
+/// Signed gradients over nine decades, some of them zero. Each element keeps its decade, as the
+/// coordinates of a network do.
+pub fn gradients(seed: u64, step: u64, lens: &[usize]) -> Vec<Vec<f32>> {
+    let make = |(tensor, len): (usize, &usize)| {
+        let mut scales = ChaCha8Rng::seed_from_u64(seed ^ ((tensor as u64) << 20));
+        let mut values = ChaCha8Rng::seed_from_u64(seed ^ ((tensor as u64) << 20) ^ ((step + 1) << 40));
+        let one = |_| {
+            let scale = 10f64.powf(scales.random_range(-7.0..2.0));
+            let value: f64 = values.random_range(-1.0..1.0);
+            if values.random_bool(0.05) { 0.0 } else { (value * scale) as f32 }
+        };
+        (0..*len).map(one).collect()
+    };
+    lens.iter().enumerate().map(make).collect()
+}
+
+/// Parameters: some zero or as small as an update, where the update itself is visible to its last bit;
+/// the rest of order one, where decay is.
+pub fn parameters(seed: u64, lens: &[usize]) -> Vec<Vec<f32>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xfeed);
+    let mut one = || {
+        let value: f32 = rng.random_range(-1.0..1.0);
+        match rng.random_range(0..4) {
+            0 => 0.0,
+            1 => value * 1e-3,
+            2 => value * 1e-6,
+            _ => value,
+        }
+    };
+    lens.iter().map(|len| (0..*len).map(|_| one()).collect()).collect()
+}
+
+/// `steps` checked steps of two groups (the second at half the rate) over tensors of awkward sizes.
+pub fn check(gpu: &Gpu, config: &AnyRule, home: Home, options: &Options, steps: u64) -> Worst {
+    let mut slower = config.clone();
+    if let Some(lr) = config.get("lr") {
+        slower.set("lr", 0.5 * lr).unwrap();
+    }
+    let tensors = [(1, 0), (1500, 1), (3, 0), (0, 0), (1024, 0), (7, 0), (2049, 1)];
+    let lens = tensors.map(|(len, _)| len);
+    let mut run = Run::new(gpu, &[config.clone(), slower], &tensors, home, options);
+    run.write_theta(&parameters(1, &lens));
+    let mut words = run.read();
+    let mut worst = Worst::default();
+    for step in 0..steps {
+        let (after, error) = run.checked_step(&words, &gradients(2, step, &lens));
+        worst.merge(error);
+        words = after;
+    }
+    worst
+}

@@ -1,0 +1,43 @@
+//! Claim: on every adapter, every word that a step writes (parameters and every slot) is one that a
+//! conforming WGSL implementation may return for the rule's equation, given the words before.
+
+mod common;
+
+use common::run::{BINDABLE, Home, check};
+use common::{gpu_main, trial};
+use wgpu_optim::{Config, Options, Packing, REGISTRY};
+
+const STEPS: u64 = 10;
+
+fn main() {
+    gpu_main("gpu_matches_reference", |adapter| {
+        let mut trials = vec![];
+        for entry in REGISTRY {
+            for (i, config) in (entry.variants)().into_iter().enumerate() {
+                for (name, home) in [
+                    ("arena", BINDABLE),
+                    ("tight arena", Home::Arena(Packing::Tight)),
+                    ("own buffers", Home::Own { gap: 64 }),
+                    ("own buffers, unaligned", Home::Own { gap: 3 }),
+                ] {
+                    let config = config.clone();
+                    let name = format!("{} variant {i}, {name}", entry.name);
+                    trials.push(trial(adapter, name.clone(), move |gpu| {
+                        let worst = check(gpu, &config, home, &Options::default(), STEPS);
+                        println!("worst {name} on {}: {:.3} of the interval", gpu.name, worst.units);
+                        let json = config.method().to_json();
+                        assert!(
+                            worst.units <= 1.0,
+                            "{json}: {:.3} of the interval at {}",
+                            worst.units,
+                            worst.place
+                        );
+                        // A comparison that sees no rounding at all compares something with itself.
+                        assert!(worst.units > 0.0, "{json}: no difference from the f64 truth anywhere");
+                    }));
+                }
+            }
+        }
+        trials
+    });
+}
