@@ -7,7 +7,7 @@ use crate::plan::{Bounds, ELEMENT, Piece, Plan, Window, plan, tile_for};
 use crate::readback::{Download, copy_out};
 use crate::rule::{Config, FieldKind, MAX_FIELDS, Memory, Method};
 use crate::scope::guarded;
-use crate::shader::{Access, ENTRY_POINT, FIRST_STATE_BINDING, SlotLayout, compose, row_quads};
+use crate::shader::{Access, ENTRY_POINT, FIRST_STATE_BINDING, SlotLayout, compose_with, row_quads};
 use wgpu::{BufferUsages, CommandEncoder, ComputePass};
 
 /// Bytes of a vec4 of the table.
@@ -25,6 +25,9 @@ pub struct Options {
     /// Use at most this many storage buffers for slots, as on a device with few bindings. Results do
     /// not depend on it.
     pub state_buffers: Option<usize>,
+    /// WGSL to run in the place of the rule's own: for experiments, and for negative controls, which
+    /// run a rule's [`MUTANTS`](crate::Rule::MUTANTS).
+    pub wgsl: Option<String>,
 }
 
 /// An optimizer of one rule over all groups of a [`ParamSet`]: one dispatch a step (and window).
@@ -162,8 +165,17 @@ impl<C: Config> Optimizer<C> {
                 });
             }
         }
-        let maker =
-            Maker { device, params, method, layout: &layout, label: &label, groups: &groups, row_words };
+        let wgsl = options.wgsl.as_deref().unwrap_or(method.wgsl());
+        let maker = Maker {
+            device,
+            params,
+            method,
+            wgsl,
+            layout: &layout,
+            label: &label,
+            groups: &groups,
+            row_words,
+        };
         let pipelines = guarded(device, method.name(), || maker.pipelines(&windows))?;
         let what = format!("the slots of '{}'", method.name());
         let windows = guarded(device, &what, || {
@@ -388,6 +400,7 @@ struct Maker<'a, C> {
     device: &'a wgpu::Device,
     params: &'a ParamSet,
     method: &'a dyn Method,
+    wgsl: &'a str,
     layout: &'a SlotLayout,
     label: &'a str,
     groups: &'a [C],
@@ -406,7 +419,8 @@ impl<C: Config> Maker<'_, C> {
 
     fn pipeline(&self, access: Access) -> wgpu::ComputePipeline {
         let label = Some(self.label);
-        let source = wgpu::ShaderSource::Wgsl(compose(self.method, self.layout, access).into());
+        let source =
+            wgpu::ShaderSource::Wgsl(compose_with(self.method, self.wgsl, self.layout, access).into());
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source });
         let entry = |binding: u32| wgpu::BindGroupLayoutEntry {
             binding,

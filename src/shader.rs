@@ -61,12 +61,17 @@ pub fn row_quads(method: &dyn Method) -> usize {
 /// This is what the library gives to wgpu; write it to a file to use it from another host
 /// (`shaders/README.md` has the binding contract).
 pub fn compose(method: &dyn Method, layout: &SlotLayout, access: Access) -> String {
+    compose_with(method, method.wgsl(), layout, access)
+}
+
+/// As [`compose`], with `wgsl` in the place of the rule's own text.
+pub fn compose_with(method: &dyn Method, wgsl: &str, layout: &SlotLayout, access: Access) -> String {
     let access = match access {
         Access::Quad => include_str!("../shaders/access_quad.wgsl"),
         Access::Single => include_str!("../shaders/access_single.wgsl"),
     };
     let frame = include_str!("../shaders/frame.wgsl");
-    format!("{frame}\n{access}\n{}\n{}", generated(method, layout), method.wgsl())
+    format!("{frame}\n{access}\n{}\n{wgsl}", generated(method, layout))
 }
 
 /// The part that depends on the rule's fields and slots: bindings, `load_hyper`, `update_quad`.

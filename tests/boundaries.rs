@@ -1,0 +1,195 @@
+//! Claims about sizes: one element, every size around a tile, more tiles than one dimension of a
+//! dispatch holds, empty tensors and groups, many tensors, many groups; and nothing outside is touched.
+
+mod common;
+
+use common::run::{BINDABLE, GUARD, Home, Run, gradients, parameters, resolve};
+use common::{Gpu, gpu_main, trial};
+use wgpu_optim::optimizers::Sgd;
+use wgpu_optim::{AnyRule, Options, Packing, ParamSet, REGISTRY};
+
+fn tile(tile: u32) -> Options {
+    let mut options = Options::default();
+    options.tile = Some(tile);
+    options
+}
+
+/// Three checked steps over tensors of these sizes, dealt to two groups so that none merge.
+fn checked(gpu: &Gpu, config: &AnyRule, lens: &[usize], home: Home, options: &Options) {
+    let tensors: Vec<_> = lens.iter().enumerate().map(|(i, len)| (*len, i % 2)).collect();
+    let mut run = Run::new(gpu, &[config.clone(), config.clone()], &tensors, home, options);
+    run.write_theta(&parameters(1, lens));
+    let mut words = run.read();
+    for step in 0..3 {
+        let (after, worst) = run.checked_step(&words, &gradients(2, step, lens));
+        assert!(worst.units <= 1.0, "{:.3} of the interval at {}", worst.units, worst.place);
+        words = after;
+    }
+}
+
+/// One element alone.
+fn one_element(gpu: &Gpu, config: &AnyRule) {
+    checked(gpu, config, &[1], BINDABLE, &Options::default());
+    checked(gpu, config, &[1], Home::Own { gap: 1 }, &Options::default());
+}
+
+/// Every size from one tile to two.
+fn sizes_around_a_tile(gpu: &Gpu, config: &AnyRule) {
+    let lens: Vec<usize> = (255..=514).collect();
+    checked(gpu, config, &lens, BINDABLE, &tile(256));
+}
+
+/// Words before, between and behind the tensors in the caller's buffers stay as they are, in both
+/// ways of access; the gradients are only read.
+fn guard_words_stay(gpu: &Gpu, config: &AnyRule) {
+    for gap in [1usize, 2, 3, 64] {
+        let lens = [1usize, 2, 3, 4, 5, 255, 256, 257, 1, 1027];
+        let tensors: Vec<_> = lens.iter().enumerate().map(|(i, len)| (*len, i % 2)).collect();
+        let configs = [config.clone(), config.clone()];
+        let mut run = Run::new(gpu, &configs, &tensors, Home::Own { gap }, &tile(256));
+        run.write_theta(&parameters(1, &lens));
+        let g = gradients(2, 0, &lens);
+        for _ in 0..2 {
+            run.step(&g);
+        }
+        let (param, grad) = run.own.clone().unwrap();
+        let words = |buffer: &wgpu_optim::wgpu::Buffer| read_words(gpu, buffer);
+        let (param, grad) = (words(&param), words(&grad));
+        let mut at = 0;
+        for (i, len) in lens.iter().enumerate() {
+            for guard in at..at + gap {
+                assert_eq!(param[guard], GUARD, "gap {gap}: parameter word {guard}, before tensor {i}");
+                assert_eq!(grad[guard], GUARD, "gap {gap}: gradient word {guard}, before tensor {i}");
+            }
+            at += gap;
+            for (k, g) in g[i].iter().enumerate() {
+                assert_eq!(grad[at + k], g.to_bits(), "gap {gap}: gradient {k} of tensor {i} was written");
+            }
+            at += len;
+        }
+        assert!(
+            param[at..].iter().chain(&grad[at..]).all(|word| *word == GUARD),
+            "gap {gap}: behind the last"
+        );
+    }
+}
+
+fn read_words(gpu: &Gpu, buffer: &wgpu_optim::wgpu::Buffer) -> Vec<u32> {
+    // Read through a set of its own, whose one tensor is the whole buffer.
+    let mut builder = ParamSet::builder();
+    let group = builder.group("all");
+    let unused = common::run::guarded_buffer(gpu, (buffer.size() / 4) as usize);
+    let range = |buffer| wgpu_optim::BufferRange::new(buffer, 0);
+    let id = builder.external("all", [(buffer.size() / 4) as usize], group, range(buffer), range(&unused));
+    let params = builder.build(&gpu.device).unwrap();
+    let mut encoder = gpu.encoder();
+    let download = params.download_param(&mut encoder, id).unwrap();
+    gpu.submit(encoder);
+    resolve(gpu, vec![download])[0].iter().map(|x| x.to_bits()).collect()
+}
+
+/// Groups without tensors and tensors without elements cost nothing and do no harm.
+fn empty_groups_and_tensors(gpu: &Gpu, config: &AnyRule) {
+    let configs = [config.clone(), config.clone(), config.clone()];
+    let tensors = [(0, 0), (5, 2), (0, 2)];
+    let lens = [0, 5, 0];
+    let mut run = Run::new(gpu, &configs, &tensors, BINDABLE, &Options::default());
+    run.write_theta(&parameters(1, &lens));
+    let before = run.read();
+    let (_, worst) = run.checked_step(&before, &gradients(2, 0, &lens));
+    assert!(worst.units <= 1.0, "{}", worst.place);
+    assert_eq!(run.optimizer.dispatches_per_step(), 1);
+
+    let mut nothing = Run::new(gpu, &configs[..1], &[(0, 0)], BINDABLE, &Options::default());
+    nothing.step(&[vec![]]);
+    assert_eq!((nothing.optimizer.dispatches_per_step(), nothing.optimizer.steps()), (0, 1));
+    assert_eq!(nothing.read().theta, [Vec::<f32>::new()]);
+}
+
+/// More tiles than 65 535, the largest dispatch in one dimension.
+fn more_tiles_than_one_dimension(gpu: &Gpu) {
+    let len = 65_537 * 256 - 3;
+    let mut builder = ParamSet::builder();
+    let group = builder.group("all");
+    let id = builder.tensor("large", [len], group);
+    let params = builder.build(&gpu.device).unwrap();
+    let theta: Vec<f32> = (0..len).map(|i| i as f32).collect();
+    params.write_param(&gpu.queue, id, &theta).unwrap();
+    params.write_grad(&gpu.queue, id, &vec![1.0; len]).unwrap();
+    let sgd = AnyRule::new(Sgd { lr: 0.5, ..Sgd::default() });
+    let mut optimizer = wgpu_optim::Optimizer::with_options(&gpu.device, &params, [sgd], &tile(256)).unwrap();
+    assert_eq!(optimizer.dispatches_per_step(), 1);
+    let mut encoder = gpu.encoder();
+    optimizer.step(&mut encoder).unwrap();
+    let download = params.download_param(&mut encoder, id).unwrap();
+    gpu.submit(encoder);
+    let after = &resolve(gpu, vec![download])[0];
+    let wrong = theta.iter().zip(after).position(|(before, after)| *after != before - 0.5);
+    assert_eq!(wrong, None, "first element that did not move by lr g");
+}
+
+/// Ten thousand tensors in one dispatch, checked in full.
+fn ten_thousand_tensors(gpu: &Gpu) {
+    let adam = AnyRule::named("adamw").unwrap();
+    for packing in [Packing::Tight, Packing::Bindable] {
+        let lens: Vec<usize> = (0..10_000).map(|i| 1 + i * 7 % 61).collect();
+        let tensors: Vec<_> = lens.iter().enumerate().map(|(i, len)| (*len, i / 5000)).collect();
+        let mut run =
+            Run::new(gpu, &[adam.clone(), adam.clone()], &tensors, Home::Arena(packing), &Options::default());
+        assert_eq!(run.optimizer.dispatches_per_step(), 1);
+        run.write_theta(&parameters(1, &lens));
+        let before = run.read();
+        let (_, worst) = run.checked_step(&before, &gradients(2, 0, &lens));
+        assert!(worst.units <= 1.0, "{}", worst.place);
+    }
+}
+
+/// A thousand groups, each with a rate of its own, in one dispatch.
+fn a_thousand_groups(gpu: &Gpu) {
+    let config = |i: usize| {
+        let mut adam = AnyRule::named("adamw").unwrap();
+        adam.set("lr", 1e-5 * (i + 1) as f64).unwrap();
+        adam
+    };
+    let configs: Vec<AnyRule> = (0..1000).map(config).collect();
+    let tensors: Vec<_> = (0..1000).map(|i| (1 + i % 300, i)).collect();
+    let lens: Vec<usize> = tensors.iter().map(|(len, _)| *len).collect();
+    let mut run = Run::new(gpu, &configs, &tensors, BINDABLE, &Options::default());
+    assert_eq!(run.optimizer.dispatches_per_step(), 1);
+    run.write_theta(&parameters(1, &lens));
+    let before = run.read();
+    let (_, worst) = run.checked_step(&before, &gradients(2, 0, &lens));
+    assert!(worst.units <= 1.0, "{}", worst.place);
+}
+
+fn main() {
+    gpu_main("boundaries", |adapter| {
+        let claims: [(&str, fn(&Gpu, &AnyRule)); 4] = [
+            ("one element", one_element),
+            ("every size from one tile to two", sizes_around_a_tile),
+            ("guard words stay", guard_words_stay),
+            ("empty groups and tensors", empty_groups_and_tensors),
+        ];
+        let mut trials = vec![
+            trial(adapter, "more tiles than 65 535", more_tiles_than_one_dimension),
+            trial(adapter, "10 000 tensors", ten_thousand_tensors),
+            trial(adapter, "1 000 groups", a_thousand_groups),
+        ];
+        for entry in REGISTRY {
+            // The variant with the most slots.
+            let kept = |config: &AnyRule| {
+                let method = wgpu_optim::Config::method(config);
+                let mut kept = vec![false; method.slots().len()];
+                method.keeps(&mut kept);
+                kept.iter().filter(|kept| **kept).count()
+            };
+            let config = (entry.variants)().into_iter().max_by_key(kept).unwrap();
+            for (name, claim) in claims {
+                let config = config.clone();
+                trials
+                    .push(trial(adapter, format!("{}: {name}", entry.name), move |gpu| claim(gpu, &config)));
+            }
+        }
+        trials
+    });
+}
