@@ -8,7 +8,7 @@
 //   table[tiles + 2 i]           (first parameter, first gradient, first state element, elements)
 //   table[tiles + 2 i + 1]       (group, tensor, 0, 0)
 
-const WORKGROUP: u32 = 256u;
+const WORKGROUP: u32 = 64u;
 
 @group(0) @binding(0) var<storage, read> table: array<vec4<u32>>;
 

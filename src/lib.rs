@@ -32,5 +32,7 @@ pub use params::{BufferRange, GroupId, Packing, ParamSet, ParamSetBuilder, Tenso
 pub use readback::Download;
 pub use real::Real;
 pub use reference::Reference;
-pub use rule::{AnyRule, Config, Field, FieldKind, Lanes, Limit, Memory, Method, Mutant, Row, Rule, Visit};
+pub use rule::{
+    AnyRule, Config, Field, FieldKind, Lanes, Limit, Memory, Method, Mutant, Row, Rule, Visit, beta_power,
+};
 pub use wgpu;

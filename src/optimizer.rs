@@ -211,9 +211,13 @@ impl<C: Config> Optimizer<C> {
         self.windows.len()
     }
 
-    /// Bytes on the device beyond parameters, gradients and slots: the tables.
+    /// Bytes on the device beyond parameters, gradients and slots: tables, one step's upload, and padding
+    /// in the slots. See also [`ParamSet::overhead_bytes`].
     pub fn overhead_bytes(&self) -> u64 {
-        self.windows.iter().map(|window| window.table.size()).sum()
+        let tables: u64 = self.windows.iter().map(|window| window.table.size()).sum();
+        let elements: u64 = self.pieces.iter().flatten().map(|piece| piece.len).sum();
+        let slots = elements * self.layout.count() as u64 * ELEMENT;
+        tables + self.rows.len() as u64 * 4 + self.state_bytes() - slots
     }
 
     /// Bytes of the slots on the device.

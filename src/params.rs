@@ -376,6 +376,15 @@ impl ParamSet {
         self.tensors.iter().map(|tensor| tensor.len as u64).sum()
     }
 
+    /// Bytes of the arenas beyond parameters and gradients: padding between tensors.
+    pub fn overhead_bytes(&self) -> u64 {
+        // Arenas come first; the caller's own buffers have no padding of ours.
+        let arenas = self.pairs.iter().filter(|pair| pair.block.padding > 0);
+        let total: u64 = arenas.map(|pair| pair.block.param_size + pair.block.grad_size).sum();
+        let inside = self.tensors.iter().filter(|tensor| self.pairs[tensor.block].block.padding > 0);
+        total - inside.map(|tensor| 2 * ELEMENT * tensor.len as u64).sum::<u64>()
+    }
+
     /// The tensor of this name.
     pub fn find(&self, name: &str) -> Option<TensorId> {
         self.tensors.iter().position(|tensor| tensor.name == name).map(TensorId)

@@ -15,6 +15,12 @@ use std::fmt::Debug;
 /// recurrences (LaProp's sum of rates, NAdam's product of momenta). Starts as zeros.
 pub type Memory = [f64; 4];
 
+/// `beta^t` in f64, for bias corrections: by repeated squaring, several times faster than `powf`. Its
+/// relative error of up to `t 2^-53` disappears in `1 - beta^t`.
+pub fn beta_power(beta: f64, t: u64) -> f64 {
+    beta.powi(t.min(i32::MAX as u64) as i32)
+}
+
 /// More fields than any row of host scalars has.
 pub(crate) const MAX_FIELDS: usize = 32;
 /// More slots than any rule has.

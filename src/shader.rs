@@ -4,8 +4,9 @@
 use crate::rule::{FieldKind, Method};
 use std::fmt::Write;
 
-/// Invocations of a workgroup, as `WORKGROUP` in `shaders/frame.wgsl`.
-pub const WORKGROUP: u32 = 256;
+/// Invocations of a workgroup, as `WORKGROUP` in `shaders/frame.wgsl`. Every wave size divides it, and on
+/// software adapters, which start each invocation in turn, a small one makes small tiles cheap.
+pub const WORKGROUP: u32 = 64;
 /// Entry point of every composed module.
 pub const ENTRY_POINT: &str = "optimizer_step";
 /// Binding of the first state buffer; before it come table, parameters and gradients.

@@ -2,7 +2,7 @@
 
 use crate::decay::WeightDecay;
 use crate::real::Real;
-use crate::rule::{Limit, Memory, Mutant, Rule, Visit};
+use crate::rule::{Limit, Memory, Mutant, Rule, Visit, beta_power};
 use serde::{Deserialize, Serialize};
 
 /// The three non-equivalent forms of AMSGrad that are in use.
@@ -169,7 +169,7 @@ impl Rule for Adam {
         let decay = self.weight_decay_mode.scalars(self.weight_decay, self.lr);
         let (bc1, bc2) = match self.amsgrad {
             AmsGrad::Paper => (1.0, 1.0),
-            _ => (1.0 - self.beta1.powf(t as f64), 1.0 - self.beta2.powf(t as f64)),
+            _ => (1.0 - beta_power(self.beta1, t), 1.0 - beta_power(self.beta2, t)),
         };
         Hyper {
             beta1: self.beta1,

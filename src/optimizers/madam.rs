@@ -3,7 +3,7 @@
 use crate::decay::WeightDecay;
 use crate::error::Refusal;
 use crate::real::Real;
-use crate::rule::{Limit, Memory, Mutant, Rule, Visit};
+use crate::rule::{Limit, Memory, Mutant, Rule, Visit, beta_power};
 use serde::{Deserialize, Serialize};
 
 /// MAdam: each coordinate chooses, within `[beta_min, beta_max]`, the beta of its second moment that
@@ -192,7 +192,7 @@ impl Rule for MAdam {
             one_minus_beta_max: 1.0 - beta_max,
             delta: self.delta,
             eps: self.eps,
-            step_size: self.lr / (1.0 - self.beta1.powf(t as f64)),
+            step_size: self.lr / (1.0 - beta_power(self.beta1, t)),
             l2: decay.l2,
             keep: decay.keep,
             first: (t == 1).into(),

@@ -1,0 +1,345 @@
+//! Claim: every composed module is what the Rust side says it is: bindings, struct members, workgroup
+//! size; it validates with no capabilities at all and translates to SPIR-V, MSL, HLSL and GLSL ES 3.1.
+//! Needs no GPU. And the files of a rule come in pairs, with an entry in the registry.
+
+use libtest_mimic::{Arguments, Trial};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, ArraySize, Expression, Handle, Module, Scalar, StorageAccess, Type, TypeInner};
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::mem::offset_of;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use wgpu_optim::plan::Tile;
+use wgpu_optim::shader::{
+    Access, ENTRY_POINT, FIRST_STATE_BINDING, SlotLayout, WORKGROUP, compose, row_quads,
+};
+use wgpu_optim::{AnyRule, Config, FieldKind, Method, REGISTRY};
+
+fn main() {
+    let mut trials = vec![
+        test("a shader, a Rust file and an entry for each rule", rules_are_whole),
+        test("the frame has no directives", frame_has_no_directives),
+        test("the frame reads the tile table as plan::Tile has it", tile_table),
+    ];
+    for entry in REGISTRY {
+        for (i, config) in (entry.variants)().into_iter().enumerate() {
+            let trial = |claim: &str, check: fn(&Composed)| {
+                let config = config.clone();
+                test(&format!("{} variant {i}: {claim}", entry.name), move || each_module(&config, check))
+            };
+            trials.extend([
+                trial("bindings", bindings),
+                trial("entry point", entry_point),
+                trial("Hyper and State", structs),
+                trial("nothing that WGSL leaves open", forbidden),
+                trial("MSL, HLSL, GLSL", other_languages),
+                trial("SPIR-V", |composed| assert!(!spirv(composed).is_empty())),
+                trial("spirv-val", spirv_val).with_ignored_flag(!spirv_val_installed()),
+            ]);
+        }
+        let default = (entry.default)();
+        trials.push(test(&format!("{}: mutants compile", entry.name), move || mutants(&default)));
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+fn test(name: &str, check: impl FnOnce() + Send + 'static) -> Trial {
+    Trial::test(name, move || {
+        check();
+        Ok(())
+    })
+}
+
+/// A composed module, parsed and validated without any capability.
+struct Composed<'a> {
+    method: &'a dyn Method,
+    layout: &'a SlotLayout,
+    access: Access,
+    module: Module,
+    info: ModuleInfo,
+}
+
+fn parse(source: &str) -> (Module, ModuleInfo) {
+    let module = naga::front::wgsl::parse_str(source)
+        .unwrap_or_else(|error| panic!("{}", error.emit_to_string(source)));
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(&module)
+        .unwrap_or_else(|error| panic!("{}", error.emit_to_string(source)));
+    (module, info)
+}
+
+/// Both accesses and every number of state buffers, for the slots of this configuration and for all.
+fn each_module(config: &AnyRule, check: fn(&Composed)) {
+    let method = config.method();
+    let all = vec![true; method.slots().len()];
+    let mut own = vec![false; all.len()];
+    method.keeps(&mut own);
+    for kept in BTreeSet::from([all, own]) {
+        let count = kept.iter().filter(|kept| **kept).count();
+        for buffers in count.min(1)..=count {
+            let layout = SlotLayout { kept: kept.clone(), buffers };
+            for access in [Access::Quad, Access::Single] {
+                let (module, info) = parse(&compose(method, &layout, access));
+                check(&Composed { method, layout: &layout, access, module, info });
+            }
+        }
+    }
+}
+
+fn bindings(composed: &Composed) {
+    let Composed { layout, access, module, .. } = composed;
+    let vec4 = |scalar| TypeInner::Vector { size: naga::VectorSize::Quad, scalar };
+    let element = match access {
+        Access::Quad => vec4(Scalar::F32),
+        Access::Single => TypeInner::Scalar(Scalar::F32),
+    };
+    let (read, write) = (StorageAccess::LOAD, StorageAccess::LOAD | StorageAccess::STORE);
+    let mut expected = vec![
+        ("table".to_string(), read, vec4(Scalar::U32)),
+        ("params".to_string(), write, element.clone()),
+        ("grads".to_string(), read, element),
+    ];
+    assert_eq!(expected.len(), FIRST_STATE_BINDING as usize);
+    expected.extend((0..layout.buffers).map(|i| (format!("state_{i}"), write, vec4(Scalar::F32))));
+
+    assert_eq!(module.global_variables.len(), expected.len(), "{layout:?}");
+    for (_, variable) in module.global_variables.iter() {
+        let binding = variable.binding.as_ref().unwrap();
+        assert_eq!(binding.group, 0);
+        let (name, access, element) = &expected[binding.binding as usize];
+        assert_eq!(variable.name.as_deref(), Some(name.as_str()), "binding {}", binding.binding);
+        assert_eq!(variable.space, AddressSpace::Storage { access: *access }, "{name}");
+        let TypeInner::Array { base, size: ArraySize::Dynamic, .. } = module.types[variable.ty].inner else {
+            panic!("{name} is not a run-time array");
+        };
+        assert_eq!(&module.types[base].inner, element, "{name}");
+    }
+}
+
+fn entry_point(composed: &Composed) {
+    let [entry] = &composed.module.entry_points[..] else { panic!("one entry point") };
+    assert_eq!(entry.name, ENTRY_POINT);
+    assert_eq!(entry.stage, naga::ShaderStage::Compute);
+    assert_eq!(entry.workgroup_size, [WORKGROUP, 1, 1]);
+    assert!(entry.workgroup_size_overrides.is_none() && composed.module.overrides.is_empty());
+}
+
+/// Name, offset and type of each member of a struct of the module.
+fn members(module: &Module, name: &str) -> Vec<(String, u32, TypeInner)> {
+    let (_, ty) = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some(name)).unwrap();
+    let TypeInner::Struct { members, .. } = &ty.inner else { panic!("{name} is not a struct") };
+    let inner = |ty: Handle<Type>| module.types[ty].inner.clone();
+    members.iter().map(|m| (m.name.clone().unwrap(), m.offset, inner(m.ty))).collect()
+}
+
+fn structs(composed: &Composed) {
+    let Composed { method, module, .. } = composed;
+    let scalar = |kind| match kind {
+        FieldKind::Real => Scalar::F32,
+        FieldKind::Flag => Scalar::U32,
+    };
+    let field = |(i, field): (u32, &wgpu_optim::Field)| {
+        (field.name.to_string(), 4 * i, TypeInner::Scalar(scalar(field.kind)))
+    };
+    let fields: Vec<_> = (0..).zip(method.fields()).map(field).collect();
+    assert_eq!(members(module, "Hyper"), fields);
+    assert!(row_quads(*method) * 4 >= fields.len());
+
+    // WGSL has no empty structs.
+    let slots = if method.slots().is_empty() { &["none"] } else { method.slots() };
+    let slot = |(i, name): (u32, &&str)| (name.to_string(), 4 * i, TypeInner::Scalar(Scalar::F32));
+    assert_eq!(members(module, "State"), (0..).zip(slots).map(slot).collect::<Vec<_>>());
+}
+
+/// Idioms whose result WGSL leaves open, or that the scalar twin cannot follow. (Subgroups, f16, float
+/// atomics and whatever else needs a feature fail the validation already.)
+fn forbidden(composed: &Composed) {
+    let module = &composed.module;
+    let functions = module.functions.iter().map(|(_, function)| function);
+    for function in functions.chain([&module.entry_points[0].function]) {
+        let name = function.name.as_deref().unwrap_or(ENTRY_POINT);
+        let struct_of = |argument: u32| {
+            module.types[function.arguments[argument as usize].ty].name.as_deref().unwrap_or_default()
+        };
+        for (_, expression) in function.expressions.iter() {
+            match *expression {
+                Expression::Math { fun: naga::MathFunction::Fma, .. } => {
+                    panic!("{name}: fma may or may not be fused")
+                }
+                Expression::Math { fun: naga::MathFunction::Pow, arg, .. } => {
+                    if let Expression::AccessIndex { base, .. } = function.expressions[arg]
+                        && let Expression::FunctionArgument(argument) = function.expressions[base]
+                    {
+                        assert_ne!(struct_of(argument), "Hyper", "{name}: powers of betas are the host's");
+                    }
+                }
+                Expression::Binary { op, left, right } => {
+                    let compares = matches!(op, naga::BinaryOperator::Equal | naga::BinaryOperator::NotEqual);
+                    assert!(!(compares && left == right), "{name}: x == x is folded; test for NaN by bits");
+                }
+                Expression::AtomicResult { .. } | Expression::Derivative { .. } => {
+                    panic!("{name}: {expression:?}")
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn spirv(composed: &Composed) -> Vec<u32> {
+    let options = naga::back::spv::Options::default();
+    naga::back::spv::write_vec(&composed.module, &composed.info, &options, None).unwrap()
+}
+
+fn other_languages(composed: &Composed) {
+    use naga::back::{glsl, hlsl, msl};
+    let Composed { module, info, .. } = composed;
+    let (text, _) = msl::write_string(module, info, &Default::default(), &Default::default()).unwrap();
+    assert!(text.contains(ENTRY_POINT));
+
+    let (mut text, options, pipeline) = (String::new(), Default::default(), Default::default());
+    let mut writer = hlsl::Writer::new(&mut text, &options, &pipeline);
+    writer.write(module, info, None).unwrap();
+    assert!(text.contains(ENTRY_POINT) && text.contains("numthreads(256, 1, 1)"));
+
+    let (mut text, options) = (String::new(), glsl::Options::default());
+    assert_eq!(options.version, glsl::Version::new_gles(310));
+    let pipeline = glsl::PipelineOptions {
+        shader_stage: naga::ShaderStage::Compute,
+        entry_point: ENTRY_POINT.into(),
+        multiview: None,
+    };
+    let mut writer =
+        glsl::Writer::new(&mut text, module, info, &options, &pipeline, Default::default()).unwrap();
+    writer.write().unwrap();
+    assert!(text.contains("local_size_x = 256"));
+}
+
+fn spirv_val_installed() -> bool {
+    Command::new("spirv-val").arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+/// A second opinion on the SPIR-V, where Debian's `spirv-tools` is installed.
+fn spirv_val(composed: &Composed) {
+    for environment in ["vulkan1.0", "vulkan1.1"] {
+        let mut child = Command::new("spirv-val")
+            .args(["--target-env", environment])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(bytemuck::cast_slice(&spirv(composed))).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{environment}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// A mutant that does not compile, or that changes nothing, would be rejected for the wrong reason.
+fn mutants(config: &AnyRule) {
+    let method = config.method();
+    assert!(!method.mutants().is_empty(), "a rule without mutants has no negative control");
+    let kept = vec![true; method.slots().len()];
+    let layout = SlotLayout { buffers: kept.len(), kept };
+    let source = compose(method, &layout, Access::Quad);
+    let mut names = BTreeSet::new();
+    for mutant in method.mutants() {
+        let name = mutant.name;
+        assert!(names.insert(name), "two mutants '{name}'");
+        assert_eq!(method.wgsl().matches(mutant.find).count(), 1, "'{name}': {} stands once", mutant.find);
+        assert_ne!(mutant.find, mutant.replace, "'{name}'");
+        let wrong = method.wgsl().replace(mutant.find, mutant.replace);
+        parse(&source.replace(method.wgsl(), &wrong));
+    }
+}
+
+/// The stems of the files in `folder` with this extension.
+fn stems(folder: &str, extension: &str) -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = paths.filter(|path| path.extension().is_some_and(|found| found == extension));
+    files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_string()).collect()
+}
+
+fn rules_are_whole() {
+    let mut shaders = stems("shaders", "wgsl");
+    for shared in ["frame", "access_quad", "access_single"] {
+        assert!(shaders.remove(shared), "{shared}.wgsl");
+    }
+    let mut rust = stems("src/optimizers", "rs");
+    assert!(rust.remove("mod"));
+    let registry: BTreeSet<String> = REGISTRY.iter().map(|entry| entry.name.to_string()).collect();
+    assert!(!registry.is_empty());
+    assert_eq!(registry.len(), REGISTRY.len(), "names differ");
+    assert_eq!(shaders, registry, "shaders/*.wgsl and the registry");
+    assert_eq!(rust, registry, "src/optimizers/*.rs and the registry");
+
+    for entry in REGISTRY {
+        let (name, rule) = (entry.name, (entry.default)());
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let shader = std::fs::read_to_string(folder.join(format!("shaders/{name}.wgsl"))).unwrap();
+        assert_eq!(rule.method().wgsl(), shader, "{name} includes its own shader");
+        assert_eq!(rule.name(), name);
+        let head: String = shader.lines().take_while(|line| line.starts_with("//")).collect();
+        for heading in ["Source:", "State:", "Differences:"] {
+            assert!(head.contains(heading), "shaders/{name}.wgsl: no '{heading}' at its head");
+        }
+        let docs = std::fs::read_to_string(folder.join(format!("src/optimizers/{name}.rs"))).unwrap();
+        for heading in ["```text", "**State**", "**Source**", "**Differences**", "**Numerics**", "**Cost**"] {
+            assert!(docs.contains(heading), "src/optimizers/{name}.rs: no '{heading}' in its documentation");
+        }
+        assert!((entry.variants)().len() > 1, "{name}: variants reach every branch");
+    }
+}
+
+/// So that any host can concatenate the files in any order.
+fn frame_has_no_directives() {
+    for stem in stems("shaders", "wgsl") {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("shaders/{stem}.wgsl"));
+        for line in std::fs::read_to_string(path).unwrap().lines() {
+            let first = line.split_whitespace().next().unwrap_or_default();
+            let directive = ["enable", "requires", "diagnostic"].contains(&first);
+            assert!(!directive && !first.starts_with('#'), "{stem}.wgsl: {line}");
+        }
+    }
+}
+
+/// The words that the entry point takes from a tile's row stand where `plan::Tile` writes them.
+fn tile_table() {
+    let rule = (REGISTRY[0].default)();
+    let layout = SlotLayout { kept: vec![true; rule.method().slots().len()], buffers: 1 };
+    let (module, _) = parse(&compose(rule.method(), &layout, Access::Quad));
+    let entry = &module.entry_points[0].function;
+    let rows = |name: &str| {
+        let (handle, _) = entry.named_expressions.iter().find(|(_, found)| *found == name).unwrap();
+        *handle
+    };
+    let (place, owner) = (rows("place"), rows("owner"));
+    let word = |base: Handle<Expression>, word: u32| {
+        let is = |expression: &Expression| matches!(*expression, Expression::AccessIndex { base: b, index } if b == base && index == word);
+        entry.expressions.iter().find(|(_, expression)| is(expression)).map(|(handle, _)| handle)
+    };
+
+    let composed = entry.expressions.iter().find_map(|(_, expression)| match expression {
+        Expression::Compose { ty, components } if module.types[*ty].name.as_deref() == Some("Tile") => {
+            Some(components)
+        }
+        _ => None,
+    });
+    let shader = members(&module, "Tile");
+    let rust = [
+        ("param", offset_of!(Tile, param)),
+        ("grad", offset_of!(Tile, grad)),
+        ("state", offset_of!(Tile, state)),
+        ("count", offset_of!(Tile, count)),
+    ];
+    for (i, (name, offset)) in rust.into_iter().enumerate() {
+        assert_eq!(shader[i].0, name);
+        assert_eq!(Some(composed.unwrap()[i]), word(place, (offset / 4) as u32), "{name}");
+    }
+    assert_eq!((offset_of!(Tile, group), size_of::<Tile>()), (16, 32), "the second vec4 of two");
+    assert!(word(owner, 0).is_some(), "the group is the first word of the second vec4");
+    for unused in 1..4 {
+        assert!(word(owner, unused).is_none(), "word {unused} of the second vec4 is not read by the frame");
+    }
+}
