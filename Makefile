@@ -1,0 +1,38 @@
+# What people run. CI runs `make test` too (.ci/run).
+
+# The GL adapter warns without it.
+export XDG_RUNTIME_DIR ?= /tmp
+
+.PHONY: demo test setup test-setup lint doc wasm cargo-test bench
+.NOTPARALLEL:
+
+# Every rule trains the same network on handwritten digits, on whatever adapter there is.
+demo: setup
+	cargo run --release --example train
+
+# Everything that CI runs. An adapter is required: setup installed one.
+test: test-setup lint doc wasm cargo-test
+
+setup:
+	scripts/setup-adapter.sh
+
+test-setup:
+	scripts/setup-adapter.sh --test
+
+# The modules of the rules are declared inside a macro, where cargo fmt does not look.
+lint:
+	cargo fmt --check
+	rustfmt --check --edition 2024 src/optimizers/*.rs
+	cargo clippy --release --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps
+
+wasm:
+	scripts/check-wasm.sh
+
+cargo-test:
+	REQUIRE_GPU=1 cargo test --release
+
+bench: setup
+	cargo bench
