@@ -99,7 +99,7 @@ pub enum Error {
         first: String,
         /// The tensor that starts inside it.
         second: String,
-        /// `parameter` or `gradient`.
+        /// `parameter`, `gradient`, or `parameter and gradient` for one's parameters and the other's gradients.
         role: &'static str,
         /// First shared byte.
         at: u64,

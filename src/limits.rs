@@ -20,6 +20,21 @@ pub fn required_features(_adapter: &wgpu::Adapter) -> wgpu::Features {
     wgpu::Features::empty()
 }
 
+/// Refuses what a limit does not allow. `what` says what needs it, and of which unit.
+pub(crate) fn need(
+    method: &dyn Method,
+    what: &str,
+    needed: u64,
+    limit_name: &'static str,
+    limit: u64,
+) -> Result<(), Error> {
+    if needed <= limit {
+        return Ok(());
+    }
+    let what = format!("rule '{}', {what}", method.name());
+    Err(Error::Limit { what, needed, limit_name, limit })
+}
+
 /// Decides where the slots live, or says which limit is too small.
 pub(crate) fn slot_layout(
     method: &dyn Method,
@@ -27,25 +42,24 @@ pub(crate) fn slot_layout(
     limits: &wgpu::Limits,
 ) -> Result<SlotLayout, Error> {
     let count = kept.iter().filter(|kept| **kept).count();
-    let need = |what: &str, needed: u64, limit_name: &'static str, limit: u64| {
-        let what = format!("rule '{}', {what}", method.name());
-        if needed <= limit { Ok(()) } else { Err(Error::Limit { what, needed, limit_name, limit }) }
-    };
     let buffers = limits.max_storage_buffers_per_shader_stage;
     let needed = FIRST_STATE_BINDING + u32::from(count > 0);
     need(
+        method,
         "storage buffers (table, parameters, gradients, slots)",
         needed.into(),
         "max_storage_buffers_per_shader_stage",
         buffers.into(),
     )?;
     need(
+        method,
         "invocations a workgroup",
         WORKGROUP.into(),
         "max_compute_invocations_per_workgroup",
         limits.max_compute_invocations_per_workgroup.into(),
     )?;
     need(
+        method,
         "workgroup width",
         WORKGROUP.into(),
         "max_compute_workgroup_size_x",

@@ -1,7 +1,7 @@
 //! The dispatcher: rows of host scalars up, one dispatch a window, nothing back.
 
 use crate::error::Error;
-use crate::limits::slot_layout;
+use crate::limits::{need, slot_layout};
 use crate::params::{GroupId, ParamSet, TensorId};
 use crate::plan::{Bounds, ELEMENT, Piece, Plan, Window, plan, tile_for};
 use crate::readback::{Download, copy_out};
@@ -120,7 +120,7 @@ impl<C: Config> Optimizer<C> {
         let mut kept = vec![false; method.slots().len()];
         for (group, label) in groups.iter().zip(&labels) {
             let other = group.method();
-            if other.name() != method.name() || other.wgsl() != method.wgsl() {
+            if !same_rule(other, method) {
                 let (got, first) = (other.name().into(), method.name().into());
                 return Err(Error::MixedRules { group: label.clone(), got, first });
             }
@@ -140,30 +140,41 @@ impl<C: Config> Optimizer<C> {
             Some(tile) => u64::from(tile.clamp(256, 1 << 20).next_power_of_two()),
             None => tile_for(params.elements(), software),
         };
+        // The slots of a window and its table are buffers of their own.
+        let (binding, binding_limit) = if limits.max_buffer_size < limits.max_storage_buffer_binding_size {
+            (limits.max_buffer_size, "max_buffer_size")
+        } else {
+            (limits.max_storage_buffer_binding_size, "max_storage_buffer_binding_size")
+        };
         let bounds = Bounds {
-            binding: limits.max_storage_buffer_binding_size,
+            binding,
             alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(ELEMENT),
             workgroups: limits.max_compute_workgroups_per_dimension,
             packed_slots: (0..layout.buffers).map(|buffer| layout.slots_in(buffer) as u64).max().unwrap_or(1),
             tile,
         };
+        need(method, "bytes of a binding", bounds.smallest_binding(), binding_limit, binding)?;
         let blocks: Vec<_> = params.pairs.iter().map(|pair| pair.block.clone()).collect();
         let Plan { windows, pieces } = plan(&params.spans(), &blocks, params.tensors.len(), bounds, true);
 
         let label = options.label.clone().unwrap_or_else(|| format!("wgpu-optim: {}", method.name()));
         let row_words = 4 * row_quads(method);
         for window in &windows {
-            let needed = table_size(window, groups.len(), row_words);
-            if needed > limits.max_storage_buffer_binding_size {
-                let what = format!("rule '{}', table of {} groups, in bytes", method.name(), groups.len());
-                let limit = limits.max_storage_buffer_binding_size;
-                return Err(Error::Limit {
-                    what,
-                    needed,
-                    limit_name: "max_storage_buffer_binding_size",
-                    limit,
-                });
-            }
+            let size = table_size(window, groups.len(), row_words);
+            need(
+                method,
+                &format!("table of {} groups, in bytes", groups.len()),
+                size,
+                binding_limit,
+                binding,
+            )?;
+            need(
+                method,
+                "rows of workgroups",
+                window.grid.1.into(),
+                "max_compute_workgroups_per_dimension",
+                bounds.workgroups.into(),
+            )?;
         }
         let wgsl = options.wgsl.as_deref().unwrap_or(method.wgsl());
         let maker = Maker {
@@ -306,7 +317,7 @@ impl<C: Config> Optimizer<C> {
             let label = || self.labels[index].clone();
             let method = group.method();
             method.validate().map_err(|refusal| Error::Config { group: label(), refusal })?;
-            if method.name() != self.groups[0].method().name() {
+            if !same_rule(method, self.groups[0].method()) {
                 let (got, first) = (method.name().into(), self.groups[0].method().name().into());
                 return Err(Error::MixedRules { group: label(), got, first });
             }
@@ -392,6 +403,11 @@ impl<C: Config> Optimizer<C> {
             self.download_slot(encoder, tensor, slot)
         })
     }
+}
+
+/// Whether two groups can share a dispatch. Most share the very text, which then needs no comparison.
+fn same_rule(a: &dyn Method, b: &dyn Method) -> bool {
+    a.name() == b.name() && (std::ptr::eq(a.wgsl(), b.wgsl()) || a.wgsl() == b.wgsl())
 }
 
 /// Bytes of a window's table.

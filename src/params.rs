@@ -172,6 +172,7 @@ impl ParamSetBuilder {
         let mut tensors = Vec::with_capacity(self.tensors.len());
         let mut arenas: Vec<u64> = vec![];
         let mut pairs: Vec<Pair> = vec![];
+        #[allow(clippy::mutable_key_type)] // buffers are ordered by identity
         let mut pair_index = BTreeMap::new();
 
         for (index, declared) in self.tensors.iter().enumerate() {
@@ -306,32 +307,27 @@ fn check_own(tensor: &str, role: &'static str, range: &BufferRange, len: usize) 
     }
 }
 
-/// Refuses tensors that share elements: two workgroups would write them in an order nobody knows.
+/// Refuses tensors that share elements, as parameters, as gradients, or one's parameters with another's
+/// gradients: what is written then depends on the order of workgroups, which nobody knows.
 fn check_overlaps(tensors: &[Tensor], pairs: &[Pair]) -> Result<(), Error> {
-    for role in ["parameter", "gradient"] {
-        let mut ranges: Vec<(&wgpu::Buffer, u64, &Tensor)> = tensors
-            .iter()
-            .filter(|tensor| tensor.len > 0)
-            .map(|tensor| {
-                let pair = &pairs[tensor.block];
-                if role == "parameter" {
-                    (&pair.param, tensor.param, tensor)
-                } else {
-                    (&pair.grad, tensor.grad, tensor)
-                }
-            })
-            .collect();
-        ranges.sort_by(|a, b| a.0.cmp(b.0).then(a.1.cmp(&b.1)));
-        for pair in ranges.windows(2) {
-            let ((buffer, start, first), (other, at, second)) = (pair[0], pair[1]);
-            if buffer == other && start + first.len as u64 > at {
-                let (first, second) = (first.name.clone(), second.name.clone());
-                return Err(Error::Overlap { first, second, role, at: at * ELEMENT });
-            }
+    let mut ranges: Vec<(&wgpu::Buffer, u64, &Tensor, &'static str)> = tensors
+        .iter()
+        .filter(|tensor| tensor.len > 0)
+        .flat_map(|tensor| {
+            let pair = &pairs[tensor.block];
+            let param = (&pair.param, tensor.param, tensor, "parameter");
+            [param, (&pair.grad, tensor.grad, tensor, "gradient")]
+        })
+        .collect();
+    ranges.sort_by(|a, b| a.0.cmp(b.0).then(a.1.cmp(&b.1)));
+    for pair in ranges.windows(2) {
+        let ((buffer, start, first, role), (other, at, second, other_role)) = (pair[0], pair[1]);
+        if buffer == other && start + first.len as u64 > at {
+            let (first, second) = (first.name.clone(), second.name.clone());
+            let role = if role == other_role { role } else { "parameter and gradient" };
+            return Err(Error::Overlap { first, second, role, at: at * ELEMENT });
         }
     }
-    // A buffer bound for writing in one window and for reading in another is fine; in one window it
-    // was refused above.
     Ok(())
 }
 

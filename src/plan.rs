@@ -51,6 +51,13 @@ pub struct Bounds {
     pub tile: u64,
 }
 
+impl Bounds {
+    /// Bytes of the smallest binding that holds a vec4 of every buffer, wherever it starts.
+    pub fn smallest_binding(&self) -> u64 {
+        (self.alignment + 4 * ELEMENT).max(4 * ELEMENT * self.packed_slots)
+    }
+}
+
 /// One row of the tile table, as the shader reads it.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -202,7 +209,8 @@ impl Builder<'_> {
     /// How many of `left` elements at `param` and `grad` fit into the last window, which is a new one
     /// if nothing fits into the present one.
     fn room(&mut self, block: usize, param: u64, grad: u64, left: u64) -> u64 {
-        let capacity = self.bounds.binding / (4 * ELEMENT) * 4;
+        // Positions in a window are u32.
+        let capacity = (self.bounds.binding / (4 * ELEMENT) * 4).min(1 << 32);
         let state_capacity = capacity / self.bounds.packed_slots.max(1) / 4 * 4;
         let param_start = align_down(param * ELEMENT, self.bounds.alignment);
         let grad_start = align_down(grad * ELEMENT, self.bounds.alignment);
@@ -379,6 +387,21 @@ mod tests {
         let blocks = [Block { param_size: size, grad_size: size, padding: 63 }];
         let bounds = Bounds { binding: 1 << 27, ..bounds() };
         assert_eq!(plan(&spans, &blocks, 10_000, bounds, true).windows[0].tiles.len(), 625);
+    }
+
+    #[test]
+    fn positions_in_a_window_fit_their_words() {
+        let len = (1u64 << 33) + 4;
+        let span = Span { block: 0, param: 0, grad: 0, len, group: 0, tensor: 0 };
+        let blocks = [Block { param_size: len * ELEMENT, grad_size: len * ELEMENT, padding: 0 }];
+        let bounds = Bounds { binding: 1 << 40, packed_slots: 1, tile: 1 << 20, ..bounds() };
+        let plan = plan(&[span], &blocks, 1, bounds, true);
+        assert_eq!(plan.windows.iter().map(|window| window.state).collect::<Vec<_>>(), [1 << 32, 1 << 32, 4]);
+        for window in &plan.windows {
+            for (i, tile) in (0u64..).zip(&window.tiles) {
+                assert_eq!([tile.param, tile.grad, tile.state].map(u64::from), [i << 20; 3]);
+            }
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use wgpu::{BufferUsages, CommandEncoder};
 pub struct Download {
     /// None for a tensor without elements.
     staging: Option<wgpu::Buffer>,
+    device: wgpu::Device,
 }
 
 impl Download {
@@ -24,10 +25,13 @@ impl Download {
         let Some(staging) = self.staging else { return Ok(vec![]) };
         let lost = |reason: String| Error::DeviceLost { reason };
         let (sender, receiver) = oneshot::channel();
+        // A buffer of a lost device cannot be mapped: the callback says so, and the host's handler need not.
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         staging.map_async(wgpu::MapMode::Read, .., move |result| {
             // Nobody waits any more if the future was dropped.
             let _ = sender.send(result);
         });
+        drop(scope.pop());
         match receiver.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(lost(error.to_string())),
@@ -50,7 +54,7 @@ pub(crate) fn copy_out(
     let size: u64 = parts.iter().map(|(_, _, bytes)| bytes).sum();
     debug_assert_eq!(size % ELEMENT, 0);
     if size == 0 {
-        return Download { staging: None };
+        return Download { staging: None, device: device.clone() };
     }
     let staging = device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("wgpu-optim: download"),
@@ -63,7 +67,7 @@ pub(crate) fn copy_out(
         encoder.copy_buffer_to_buffer(buffer, *offset, &staging, at, *bytes);
         at += bytes;
     }
-    Download { staging: Some(staging) }
+    Download { staging: Some(staging), device: device.clone() }
 }
 
 /// Submits what `record` records and waits for it.

@@ -405,19 +405,21 @@ impl AnyRule {
     /// # Errors
     /// [`Refusal`] if the rule has no such number or the value is outside its range.
     pub fn set(&mut self, field: &'static str, value: f64) -> Result<(), Refusal> {
-        let mut result =
-            Err(Refusal::new(field, value, format!("left out: {} has no such number", self.name())));
+        let mut result = None;
         self.0.numbers(&mut |name, number, limit| {
             if name == field {
-                result = if limit.allows(value) {
+                result = Some(if limit.allows(value) {
                     *number = value;
                     Ok(())
                 } else {
                     Err(Refusal::new(field, value, limit.to_string()))
-                };
+                });
             }
         });
-        result
+        // Not made beforehand: a schedule sets numbers in every step and must not allocate.
+        result.unwrap_or_else(|| {
+            Err(Refusal::new(field, value, format!("left out: {} has no such number", self.name())))
+        })
     }
 
     /// The number of this name.

@@ -16,8 +16,20 @@ pub(crate) fn guarded<T>(device: &wgpu::Device, what: &str, create: impl FnOnce(
     let memory = memory.pop().now_or_never().flatten();
     let reason = |error: wgpu::Error| error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     match (validation, memory) {
-        (None, None) => Ok(made),
+        (None, None) => alive(device).map(|()| made),
         (Some(error), _) => Err(Error::Shader { rule: what.into(), reason: reason(error) }),
         (None, Some(error)) => Err(Error::OutOfMemory { what: what.into(), reason: reason(error) }),
     }
+}
+
+/// Error scopes do not see that a device is lost; a buffer that cannot be mapped shows it.
+fn alive(device: &wgpu::Device) -> Result<(), Error> {
+    let probe = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("wgpu-optim: probe"),
+        size: 4,
+        usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
+        mapped_at_creation: true,
+    });
+    let mapped = probe.get_mapped_range_mut(..).map(drop);
+    mapped.map_err(|error| Error::DeviceLost { reason: error.to_string() })
 }

@@ -216,6 +216,6 @@ impl Rule for Adam {
     }
 
     fn example() -> Self {
-        Self { lr: 3e-3, ..Self::adamw() }
+        Self { lr: 5e-3, ..Self::default() }
     }
 }

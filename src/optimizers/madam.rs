@@ -241,6 +241,6 @@ impl Rule for MAdam {
     }
 
     fn example() -> Self {
-        Self { lr: 3e-3, weight_decay: 0.01, ..Self::default() }
+        Self { lr: 8e-3, weight_decay: 0.01, ..Self::default() }
     }
 }

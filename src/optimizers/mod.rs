@@ -94,12 +94,22 @@ impl AnyRule {
             None => return Err(malformed("?", "\"optimizer\" is missing".into())),
         };
         let (entry, default) = lookup(&name)?;
-        let mut merged = default.0.to_json();
-        if let Some(object) = merged.as_object_mut() {
-            object.remove("optimizer");
-            object.extend(options);
-        }
-        let rule = (entry.parse)(merged).map_err(|e| malformed(&name, e.to_string()))?;
+        let parse = |options: serde_json::Map<String, serde_json::Value>| {
+            let mut merged = default.0.to_json();
+            if let Some(object) = merged.as_object_mut() {
+                object.remove("optimizer");
+                object.extend(options);
+            }
+            (entry.parse)(merged)
+        };
+        let rule = parse(options.clone()).map_err(|error| {
+            // The parser does not say which option it refused: each is tried alone.
+            let refused = options.into_iter().find_map(|(key, value)| {
+                let error = parse([(key.clone(), value.clone())].into_iter().collect()).err()?;
+                Some(format!("{key} = {value} is refused: {error}"))
+            });
+            malformed(&name, refused.unwrap_or_else(|| error.to_string()))
+        })?;
         rule.0.validate().map_err(|refusal| Error::Config { group: name, refusal })?;
         Ok(rule)
     }
