@@ -1,0 +1,80 @@
+//! Trains a multilayer perceptron on handwritten digits, once with each optimizer, on whatever adapter the
+//! machine has: `cargo run --release --example train`, or with `--help`.
+//!
+//! Data, forward, backward and the optimizer's step stay on the GPU; only losses come back.
+
+mod adapter;
+mod args;
+mod data;
+mod kernels;
+mod network;
+mod plot;
+mod report;
+mod training;
+
+use anyhow::{Context, Result};
+use args::Args;
+use clap::Parser;
+use data::Data;
+use network::Network;
+use std::process::ExitCode;
+use training::Purpose;
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    // What can be refused is refused before anything takes time.
+    let rules = args.rules()?;
+    let data = match &args.data {
+        Some(folder) => Data::idx(folder)?,
+        None => Data::digits(&mut training::rng(args.seed, Purpose::Split))?,
+    };
+    let (epochs, batch) = args.length();
+    let pictures = plot::Pictures::create(&args.out)?;
+    let adapter = adapter::choose(args.adapter.as_deref())?;
+    let (device, queue) = adapter::open(&adapter)?;
+
+    println!("adapter  {}", adapter::describe(&adapter));
+    if adapter::is_software(&adapter) {
+        println!("         software adapter: timings say nothing about a GPU");
+    }
+    let network = Network::new(&device, &queue, &data, &network::HIDDEN, batch)?;
+    println!("data     {}: {} samples to train on, {} to test", data.name, data.train.len(), data.test.len());
+    println!(
+        "network  {}, {} parameters; {epochs} epochs of {} steps, seed {}\n",
+        network.shape(),
+        network.params.elements(),
+        network.train_batches(),
+        args.seed
+    );
+
+    let steps = epochs * network.train_batches();
+    let mut runs = vec![];
+    for (label, rule) in &rules {
+        let bar = report::bar(label, steps);
+        let run = training::train(&network, &device, (label, rule), epochs, args.seed, |done, test| {
+            bar.set_position(done as u64);
+            bar.set_message(report::short(test));
+        });
+        bar.finish_and_clear();
+        let run = run.with_context(|| label.clone())?;
+        eprintln!("{}", report::line(&run));
+        runs.push(run);
+    }
+    report::rank(&mut runs);
+    println!("\n{}", report::table(&runs));
+    println!(
+        "loss: mean over the last epoch; ms: wall clock of network and optimizer; dispatches: the optimizer's"
+    );
+    pictures.draw(&format!("{}, {} perceptron", data.name, network.shape()), &runs)?;
+    println!("loss curves: {} and {}", pictures.svg.display(), pictures.png.display());
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! One run: forward, backward and the optimizer's step in one compute pass, an epoch's losses read at its end.
+
+use crate::network::{Network, Score};
+use anyhow::Result;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use std::time::{Duration, Instant};
+use wgpu_optim::{AnyRule, Optimizer};
+
+/// Steps recorded into one encoder.
+const STEPS_PER_SUBMIT: usize = 16;
+
+/// What a random number is for; each purpose has its own stream of one seed.
+#[derive(Debug, Clone, Copy)]
+pub enum Purpose {
+    Split,
+    Parameters,
+    Order,
+}
+
+/// The random numbers of a seed for one purpose.
+pub fn rng(seed: u64, purpose: Purpose) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(purpose as u64);
+    rng
+}
+
+/// What came out of training with one optimizer.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub optimizer: String,
+    /// Loss of each step's batch, before the step.
+    pub losses: Vec<f64>,
+    pub steps_per_epoch: usize,
+    /// Test before the first and after every epoch.
+    pub tests: Vec<Score>,
+    /// Wall clock of the training without the tests.
+    pub time: Duration,
+    pub dispatches: usize,
+}
+
+impl Run {
+    /// Wall clock of one step, in milliseconds.
+    pub fn ms_per_step(&self) -> f64 {
+        self.time.as_secs_f64() * 1e3 / self.losses.len() as f64
+    }
+
+    /// Mean loss of the last epoch's batches; NaN after a divergence.
+    pub fn final_loss(&self) -> f64 {
+        let last = &self.losses[self.losses.len() - self.steps_per_epoch..];
+        last.iter().sum::<f64>() / last.len() as f64
+    }
+
+    /// Share of the test samples that the trained network has right.
+    pub fn accuracy(&self) -> f64 {
+        self.tests.last().map_or(0.0, |score| score.accuracy)
+    }
+}
+
+/// Trains `network` from the parameters of `seed`. `progress` is told the steps recorded so far and the
+/// test's last score.
+pub fn train(
+    network: &Network,
+    device: &wgpu_optim::wgpu::Device,
+    (name, config): (&str, &AnyRule),
+    epochs: usize,
+    seed: u64,
+    mut progress: impl FnMut(usize, Score),
+) -> Result<Run> {
+    network.initialise(&mut rng(seed, Purpose::Parameters))?;
+    let mut biases = config.clone();
+    if biases.get("weight_decay").is_some() {
+        biases.set("weight_decay", 0.0)?;
+    }
+    let mut optimizer = Optimizer::new(device, &network.params, [config.clone(), biases])?;
+
+    // A rule may go without a rate.
+    let rates: Vec<_> = network.groups.iter().filter_map(|group| Some((*group, config.get("lr")?))).collect();
+
+    let mut random = rng(seed, Purpose::Order);
+    let mut order = network.train_order();
+    let mut tests = vec![network.test()?];
+    let mut losses = vec![];
+    let mut time = Duration::ZERO;
+    let steps = (epochs * network.train_batches()) as f64;
+    for _ in 0..epochs {
+        let start = Instant::now();
+        order.shuffle(&mut random);
+        network.reorder(&order);
+        let batches: Vec<usize> = (0..network.train_batches()).collect();
+        for chunk in batches.chunks(STEPS_PER_SUBMIT) {
+            let mut encoder = network.encoder();
+            for &batch in chunk {
+                // From the full rate evenly down to 0, which the step after the last would have.
+                let left = 1.0 - optimizer.steps() as f64 / steps;
+                for (group, lr) in &rates {
+                    optimizer.group_mut(*group)?.set("lr", lr * left)?;
+                }
+                let step = optimizer.prepare(&mut encoder)?;
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                network.record_gradients(&mut pass, batch);
+                step.encode(&mut pass);
+            }
+            network.submit(encoder);
+            progress(losses.len() + chunk[chunk.len() - 1] + 1, tests[tests.len() - 1]);
+        }
+        losses.extend(network.train_losses()?);
+        time += start.elapsed();
+        tests.push(network.test()?);
+    }
+    Ok(Run {
+        optimizer: name.into(),
+        losses,
+        steps_per_epoch: network.train_batches(),
+        tests,
+        time,
+        dispatches: optimizer.dispatches_per_step(),
+    })
+}
