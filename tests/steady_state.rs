@@ -1,0 +1,232 @@
+//! Claim: after the first step nothing is made any more: no pipeline, no bind group, no buffer that stays,
+//! and no allocation on the host beyond those of the wgpu calls that a step consists of, whatever the
+//! number of tensors and groups and whatever a schedule changes.
+
+mod common;
+
+use common::{Gpu, gpu_main, trial};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use wgpu_optim::shader::{Access, ENTRY_POINT, SlotLayout, compose, row_quads};
+use wgpu_optim::wgpu::{self, BufferUsages};
+use wgpu_optim::{AnyRule, Config, GroupId, Optimizer, ParamSet, REGISTRY};
+
+/// Counts the allocations of each thread.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that is ending has no locals any more.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        unsafe { System.alloc_zeroed(layout) }
+    }
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of this thread in `work`.
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    work();
+    ALLOCATIONS.get() - before
+}
+
+const TENSORS: usize = 10_000;
+const GROUPS: usize = 465;
+
+fn main() {
+    gpu_main("steady_state", |adapter| {
+        let mut trials = vec![];
+        for entry in REGISTRY {
+            let name = |claim| format!("{}: {claim}", entry.name);
+            trials.push(trial(adapter, name("no allocation of ours in a step"), |gpu| {
+                only_wgpu_allocates(gpu, &(entry.example)())
+            }));
+            trials.push(trial(adapter, name("nothing is made after the first step"), |gpu| {
+                nothing_is_made(gpu, &(entry.example)())
+            }));
+        }
+        trials
+    });
+}
+
+struct Model {
+    optimizer: Optimizer<AnyRule>,
+    groups: Vec<GroupId>,
+    _params: ParamSet,
+}
+
+fn model(gpu: &Gpu, config: &AnyRule, tensors: usize, groups: usize) -> Model {
+    let mut params = ParamSet::builder();
+    let groups: Vec<_> = (0..groups).map(|i| params.group(format!("group {i}"))).collect();
+    for i in 0..tensors {
+        params.tensor(format!("tensor {i}"), [16], groups[i * groups.len() / tensors]);
+    }
+    let params = params.build(&gpu.device).unwrap();
+    let optimizer = Optimizer::new(&gpu.device, &params, vec![config.clone(); groups.len()]).unwrap();
+    assert_eq!(optimizer.dispatches_per_step(), 1);
+    Model { optimizer, groups, _params: params }
+}
+
+/// The fewest allocations that recording into an encoder took in some rounds: now and then wgpu's own
+/// pools grow.
+fn fewest(gpu: &Gpu, mut record: impl FnMut(&mut wgpu::CommandEncoder)) -> u64 {
+    let round = |_| {
+        let mut encoder = gpu.encoder();
+        let count = allocations(|| record(&mut encoder));
+        gpu.submit(encoder);
+        gpu.device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+        count
+    };
+    (0..20).map(round).min().unwrap()
+}
+
+fn only_wgpu_allocates(gpu: &Gpu, config: &AnyRule) {
+    let bare = Bare::new(gpu, config);
+    let expected = fewest(gpu, |encoder| bare.step(gpu, encoder));
+    assert!(expected > 0, "wgpu allocates, and the counter counts");
+
+    let mut large = model(gpu, config, TENSORS, GROUPS);
+    let Model { optimizer, .. } = &mut large;
+    assert_eq!(fewest(gpu, |encoder| optimizer.step(encoder).unwrap()), expected);
+
+    let Model { optimizer, groups, .. } = &mut large;
+    let mut lr = 1e-3;
+    let scheduled = fewest(gpu, |encoder| {
+        lr *= 0.99;
+        for group in &*groups {
+            optimizer.group_mut(*group).unwrap().set("lr", lr).unwrap();
+        }
+        optimizer.step(encoder).unwrap();
+    });
+    assert_eq!(scheduled, expected, "with a schedule");
+
+    let Model { mut optimizer, .. } = model(gpu, config, 10, 1);
+    assert_eq!(fewest(gpu, |encoder| optimizer.step(encoder).unwrap()), expected, "a small model");
+}
+
+/// The wgpu calls of a step and nothing else.
+struct Bare {
+    rows: Vec<u8>,
+    table: wgpu::Buffer,
+    pipeline: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+    label: String,
+}
+
+impl Bare {
+    fn new(gpu: &Gpu, config: &AnyRule) -> Self {
+        let method = config.method();
+        let mut kept = vec![false; method.slots().len()];
+        method.keeps(&mut kept);
+        let buffers = kept.iter().filter(|kept| **kept).count();
+        let source = compose(method, &SlotLayout { kept, buffers }, Access::Quad);
+        let module = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: None,
+            source: wgpu::ShaderSource::Wgsl(source.into()),
+        });
+        let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: None,
+            layout: None,
+            module: &module,
+            entry_point: Some(ENTRY_POINT),
+            compilation_options: Default::default(),
+            cache: None,
+        });
+        let rows = vec![0; GROUPS * row_quads(method) * 16];
+        let buffer = |_| {
+            gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size: 16 + rows.len() as u64,
+                usage: BufferUsages::STORAGE | BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        };
+        let buffers: Vec<_> = (0..3 + buffers).map(buffer).collect();
+        let entries: Vec<_> = (0..)
+            .zip(&buffers)
+            .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+            .collect();
+        let bind_group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &entries,
+        });
+        let label = format!("wgpu-optim: {}", config.name());
+        Self { rows, table: buffers[0].clone(), pipeline, bind_group, label }
+    }
+
+    fn step(&self, gpu: &Gpu, encoder: &mut wgpu::CommandEncoder) {
+        let staging = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("wgpu-optim: host scalars"),
+            size: self.rows.len() as u64,
+            usage: BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC,
+            mapped_at_creation: true,
+        });
+        staging.get_mapped_range_mut(..).unwrap().copy_from_slice(&self.rows);
+        staging.unmap();
+        encoder.copy_buffer_to_buffer(&staging, 0, &self.table, 16, self.rows.len() as u64);
+        let label = Some(&*self.label);
+        let mut pass =
+            encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label, timestamp_writes: None });
+        pass.push_debug_group(&self.label);
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.dispatch_workgroups(1, 1, 1);
+        pass.pop_debug_group();
+    }
+}
+
+fn nothing_is_made(gpu: &Gpu, config: &AnyRule) {
+    let made = || {
+        let hal = gpu.device.get_internal_counters().hal;
+        let pipelines = [&hal.compute_pipelines, &hal.pipeline_layouts, &hal.shader_modules];
+        let bindings = [&hal.bind_groups, &hal.bind_group_layouts];
+        (pipelines.map(|counter| counter.read()), bindings.map(|counter| counter.read()))
+    };
+    let buffers = || {
+        gpu.device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+        let hal = gpu.device.get_internal_counters().hal;
+        (hal.buffers.read(), hal.buffer_memory.read())
+    };
+    let empty = made();
+    let Model { mut optimizer, groups, .. } = model(gpu, config, 100, 5);
+    let mut step = |lr: f64| {
+        for group in &groups {
+            optimizer.group_mut(*group).unwrap().set("lr", lr).unwrap();
+        }
+        let mut encoder = gpu.encoder();
+        optimizer.step(&mut encoder).unwrap();
+        // While the encoder still holds whatever the step used.
+        let made = made();
+        gpu.submit(encoder);
+        made
+    };
+    let first = step(1e-3);
+    assert!(first.0[0] > empty.0[0] && first.1[0] > empty.1[0], "the counters count: {empty:?} {first:?}");
+    let after_first = buffers();
+    for i in 0..20 {
+        assert_eq!(step(1e-3 / f64::from(i + 1)), first);
+        assert_eq!(buffers(), after_first);
+    }
+}
