@@ -4,10 +4,6 @@
 @group(0) @binding(1) var<storage, read_write> params: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> grads: array<vec4<f32>>;
 
-fn masked(x: vec4<f32>, live: u32) -> vec4<f32> {
-    return select(vec4<f32>(0.0), x, vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(live));
-}
-
 fn load_theta(tile: Tile, i: u32, live: u32) -> vec4<f32> {
     return masked(params[tile.param / 4u + i], live);
 }

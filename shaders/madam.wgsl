@@ -48,7 +48,7 @@ fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     let d = g - (*s).u;
     let D = d * d;
     let one_minus_w = max(1.0 - (*s).w, 0.0);
-    let den = (1.0 + (*s).w) * D + one_minus_w * (*s).S + h.delta;
+    let den = (1.0 + (*s).w) * D + (one_minus_w * (*s).S + h.delta);
     let best = select(((*s).w * (D - (*s).S) + h.delta) / den, 0.0, den == 0.0);
     let one_minus_beta = clamp(best, h.one_minus_beta_max, h.one_minus_beta_min);
     (*s).w = (*s).w + one_minus_beta * one_minus_w;

@@ -161,8 +161,8 @@ impl Rule for Adam {
         each("weight_decay", &mut self.weight_decay, Limit::AtLeast(0.0));
     }
 
-    fn keeps(&self) -> State<bool> {
-        State { m: true, v: true, v_max: self.amsgrad != AmsGrad::None }
+    fn keeps(&self) -> State<u32> {
+        State { m: 1, v: 1, v_max: (self.amsgrad != AmsGrad::None).into() }
     }
 
     fn hyper(&self, t: u64, _: &mut Memory) -> Hyper<f64> {

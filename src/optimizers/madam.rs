@@ -122,7 +122,7 @@ impl Rule for MAdam {
             find: "sqrt((*s).S + (*s).u * (*s).u)",
             replace: "sqrt((*s).S)",
         },
-        Mutant { name: "delta dropped", find: "(*s).S + h.delta;", replace: "(*s).S;" },
+        Mutant { name: "delta dropped", find: "(*s).S + h.delta);", replace: "(*s).S);" },
         Mutant { name: "variance's sign", find: "(D - (*s).S)", replace: "(D + (*s).S)" },
         Mutant {
             name: "beta always beta_max",
@@ -175,8 +175,8 @@ impl Rule for MAdam {
         Ok(())
     }
 
-    fn keeps(&self) -> State<bool> {
-        State { m: true, u: true, S: true, w: true, denom_max: self.amsgrad }
+    fn keeps(&self) -> State<u32> {
+        State { m: 1, u: 1, S: 1, w: 1, denom_max: self.amsgrad.into() }
     }
 
     fn hyper(&self, t: u64, _: &mut Memory) -> Hyper<f64> {
@@ -209,7 +209,7 @@ impl Rule for MAdam {
         let d = g - s.u;
         let D = d * d;
         let one_minus_w = (one - s.w).max(zero);
-        let den = (one + s.w) * D + one_minus_w * s.S + h.delta;
+        let den = (one + s.w) * D + (one_minus_w * s.S + h.delta);
         let best = den.if_zero(zero, (s.w * (D - s.S) + h.delta) / den);
         let one_minus_beta = best.clamp(h.one_minus_beta_max, h.one_minus_beta_min);
         s.w = s.w + one_minus_beta * one_minus_w;
@@ -242,5 +242,49 @@ impl Rule for MAdam {
 
     fn example() -> Self {
         Self { lr: 8e-3, weight_decay: 0.01, ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optimizers::Adam;
+    use crate::reference::{assert_close, trial_gradient, trial_run};
+
+    #[test]
+    fn with_one_beta_it_is_adam() {
+        let madam = MAdam { beta_min: 0.99, beta_max: 0.99, weight_decay: 0.1, ..MAdam::default() };
+        let adam = Adam { beta2: 0.99, weight_decay: 0.1, ..Adam::adamw() };
+        assert_close(&trial_run(madam, |_, _| (), 40).theta, &trial_run(adam, |_, _| (), 40).theta);
+    }
+
+    /// Against the paper's equations 6 and 8, which the rule does not compute.
+    #[test]
+    fn beta_is_the_papers() {
+        let madam = MAdam { delta: 0.0, beta_min: 0.75, beta_max: 0.9, ..MAdam::default() };
+        let (mut clipped, mut free) = ([0, 0], 0);
+        for t in 2..60 {
+            let before = trial_run(madam.clone(), |_, _| (), t - 1).slots;
+            let after = trial_run(madam.clone(), |_, _| (), t).slots;
+            for (i, g) in trial_gradient(t).into_iter().enumerate() {
+                let (u, variance, w) = (before[1][i], before[2][i], before[3][i]);
+                let deviation = (g - u) * (g - u);
+                let best = (deviation + variance) / (w * (deviation - variance) + deviation + variance);
+                assert!(best >= 1.0 / (1.0 + w) * (1.0 - 1e-12) && best <= 1.0 / (1.0 - w) * (1.0 + 1e-12));
+                let beta = (1.0 - after[3][i]) / (1.0 - w);
+                let expected = best.clamp(0.75, 0.9);
+                assert!((beta - expected).abs() < 1e-9, "step {t}: beta {beta}, not {expected}");
+                if t == 2 {
+                    // Nothing was observed to vary: the best beta is 1 / (1 + w), above beta_max.
+                    assert!((best - 1.0 / 1.1).abs() < 1e-12 && (beta - 0.9).abs() < 1e-12, "{best} {beta}");
+                }
+                match best {
+                    _ if best < 0.75 => clipped[0] += 1,
+                    _ if best > 0.9 => clipped[1] += 1,
+                    _ => free += 1,
+                }
+            }
+        }
+        assert!(clipped[0] > 0 && clipped[1] > 0 && free > 0, "{clipped:?} {free}");
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::error::Error;
 use crate::rule::{AnyRule, Rule};
+use crate::wrappers::Wrappers;
 
 /// Another name of a rule, and its defaults under that name.
 pub type Preset = (&'static str, fn() -> AnyRule);
@@ -46,6 +47,31 @@ registry! {
     sgd::Sgd;
     adam::Adam ["adamw" => Adam::adamw()];
     madam::MAdam;
+    lamadam::LaMAdam;
+    laprop::LaProp;
+    adamod::AdaMod;
+    radam::RAdam;
+    gclip::GClip;
+    cclip::CClip;
+    acclip::ACClip;
+    adabelief::AdaBelief;
+    adabound::AdaBound;
+    lamb::Lamb;
+    lars::Lars;
+    nosadam::NosAdam;
+    padam::Padam;
+    rmsprop::RmsProp;
+    adagrad::AdaGrad;
+    adadelta::AdaDelta;
+    yogi::Yogi;
+    nadam::NAdam;
+    signsgd::SignSgd ["signum" => SignSgd::signum()];
+    lion::Lion;
+    adashift::AdaShift;
+    adan::Adan;
+    adopt::Adopt;
+    ademamix::AdEmaMix;
+    schedule_free_adamw::ScheduleFreeAdamW;
 }
 
 impl AnyRule {
@@ -112,6 +138,51 @@ impl AnyRule {
         })?;
         rule.0.validate().map_err(|refusal| Error::Config { group: name, refusal })?;
         Ok(rule)
+    }
+}
+
+/// A rule and what stands around it, as one JSON object describes them.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The rule's configuration.
+    pub rule: AnyRule,
+    /// `lookahead`, `ema`, `max_grad_norm`, `max_grad_value`.
+    pub wrappers: Wrappers,
+}
+
+impl Setup {
+    /// As [`AnyRule::from_json`], with the options that any rule may have.
+    ///
+    /// ```
+    /// # use wgpu_optim::Setup;
+    /// let setup = Setup::from_json(r#"{"optimizer": "adamw", "max_grad_norm": 1, "lookahead": {"k": 5}}"#)?;
+    /// assert_eq!(setup.wrappers.max_grad_norm, Some(1.0));
+    /// # Ok::<(), wgpu_optim::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`AnyRule::from_json`].
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        match serde_json::from_str(text) {
+            Ok(serde_json::Value::Object(options)) => Self::from_options(options),
+            Ok(_) => Err(Error::Json { name: "?".into(), reason: "not a JSON object".into() }),
+            Err(error) => Err(Error::Json { name: "?".into(), reason: error.to_string() }),
+        }
+    }
+
+    /// As [`from_json`](Setup::from_json), from a parsed object.
+    ///
+    /// # Errors
+    /// As [`from_json`](Setup::from_json).
+    pub fn from_options(mut options: serde_json::Map<String, serde_json::Value>) -> Result<Self, Error> {
+        let known = ["lookahead", "ema", "max_grad_norm", "max_grad_value"];
+        let around = known.iter().filter_map(|key| options.remove_entry(*key)).collect();
+        let rule = AnyRule::from_options(options)?;
+        let wrappers: Wrappers = serde_json::from_value(serde_json::Value::Object(around))
+            .map_err(|error| Error::Json { name: rule.name().into(), reason: error.to_string() })?;
+        let group = rule.name().to_string();
+        wrappers.validate().map_err(|refusal| Error::Config { group, refusal })?;
+        Ok(Self { rule, wrappers })
     }
 }
 

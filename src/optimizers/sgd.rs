@@ -115,8 +115,8 @@ impl Rule for Sgd {
         Ok(())
     }
 
-    fn keeps(&self) -> State<bool> {
-        State { b: self.momentum > 0.0 }
+    fn keeps(&self) -> State<u32> {
+        State { b: (self.momentum > 0.0).into() }
     }
 
     fn hyper(&self, t: u64, _: &mut Memory) -> Hyper<f64> {

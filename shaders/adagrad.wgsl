@@ -1,0 +1,29 @@
+// AdaGrad: each coordinate's rate falls with the sum of its squared gradients.
+//
+//   g     <- g + l2 theta
+//   v     <- v + g^2
+//   theta <- keep theta - (lr / (1 + (t - 1) lr_decay)) g / (sqrt(v) + eps)
+//
+// Source: Duchi, Hazan, Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic
+//   Optimization", 2011, figure 1 (diagonal matrices, composite mirror descent).
+// State: v.
+// Differences: eps stands outside the root and v starts at 0, as in PyTorch; optax starts it at 0.1 and has
+//   eps inside. lr_decay is PyTorch's, not the paper's.
+
+struct Hyper {
+    eps: f32,
+    step_size: f32,
+    l2: f32,
+    keep: f32,
+}
+
+struct State {
+    v: f32,
+}
+
+fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
+    let g = gradient + h.l2 * theta;
+    (*s).v = (*s).v + g * g;
+    let denom = sqrt((*s).v) + h.eps;
+    return h.keep * theta - h.step_size * (g / denom);
+}

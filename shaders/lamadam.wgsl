@@ -1,0 +1,63 @@
+// LaMAdam: LaProp whose second moment's beta maximises the observed variance (MaxVA), per coordinate.
+//
+//   beta  =  argmax of the variance of the weighted gradients, in [beta_min, beta_max]
+//         =  clip((D + S) / (w (D - S) + D + S + delta)),  D = (g - u)^2
+//   w     <- beta w + (1 - beta)
+//   u     <- mean of the gradients under the weights,  S <- their variance
+//   denom =  sqrt(S + u^2) + eps
+//   m     <- beta1 m + (1 - beta1) lr g / denom
+//   C     <- beta1 C + (1 - beta1) lr                   on the host
+//   theta <- keep theta - (lr / C) m
+//
+// amsgrad: denom <- max over time of denom.
+//
+// Source: Zhu, Cheng, Gan, Huang, Liu, Goldstein, "MaxVA: Fast Adaptation of Step Sizes by Maximizing
+//   Observed Variance of Gradients", 2021, algorithm 2 (of its appendix), equations 6 to 8.
+// State: m, u, S, w, and denom_max with AMSGrad.
+// Differences: mean and variance are kept as in madam.wgsl: Welford's update in the place of the paper's
+//   u~ = w u and v~ = w (S + u^2), 1 - beta in the place of beta. A coordinate without variance (D = S = 0)
+//   has beta = beta_min, as in the authors' code; with delta = 0 it has beta_max. AMSGrad is ours, as in
+//   madam.wgsl: the authors' flag has no effect.
+
+struct Hyper {
+    beta1: f32,
+    rate: f32,
+    one_minus_beta_min: f32,
+    one_minus_beta_max: f32,
+    delta: f32,
+    eps: f32,
+    factor: f32,
+    l2: f32,
+    keep: f32,
+    first: u32,
+    amsgrad: u32,
+}
+
+struct State {
+    m: f32,
+    u: f32,
+    S: f32,
+    w: f32,
+    denom_max: f32,
+}
+
+fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
+    let g = gradient + h.l2 * theta;
+    let d = g - (*s).u;
+    let D = d * d;
+    let one_minus_w = max(1.0 - (*s).w, 0.0);
+    let den = (1.0 + (*s).w) * D + (one_minus_w * (*s).S + h.delta);
+    let best = select(((*s).w * (D - (*s).S) + h.delta) / den, 0.0, den == 0.0);
+    let one_minus_beta = clamp(best, h.one_minus_beta_max, h.one_minus_beta_min);
+    (*s).w = (*s).w + one_minus_beta * one_minus_w;
+    let gamma = select(one_minus_beta / (*s).w, 1.0, h.first != 0u);
+    (*s).S = (1.0 - gamma) * ((*s).S + gamma * D);
+    (*s).u = (*s).u + gamma * d;
+    var denom = sqrt((*s).S + (*s).u * (*s).u) + h.eps;
+    if (h.amsgrad != 0u) {
+        denom = max((*s).denom_max, denom);
+        (*s).denom_max = denom;
+    }
+    (*s).m = h.beta1 * (*s).m + h.rate * (g / denom);
+    return h.keep * theta - h.factor * (*s).m;
+}

@@ -1,0 +1,258 @@
+//! AdaBound and AMSBound: from Adam to SGD by bounds on the step sizes.
+
+use crate::decay::WeightDecay;
+use crate::real::Real;
+use crate::rule::{Limit, Memory, Mutant, Rule, Visit, beta_power};
+use serde::{Deserialize, Serialize};
+
+/// AdaBound: Adam whose step sizes are clipped into bounds that close in, from `[0, infinity)`, on a single
+/// final rate: Adam at first, SGD with momentum in the end.
+///
+/// ```text
+/// g     <- g + l2 theta                       l2 = weight_decay with mode "l2", else 0
+/// m     <- beta1 m + (1 - beta1) g
+/// v     <- beta2 v + (1 - beta2) g^2
+/// f     =  final_lr lr / base_lr
+/// low   =  f gamma t / (gamma t + 1),  high = f (1 + 1 / (gamma t))
+/// eta   =  clip((lr sqrt(bc2) / bc1) / (sqrt(v) + eps), low, high)
+/// theta <- keep theta - eta m                 bc1 = 1 - beta1^t, bc2 = 1 - beta2^t
+///                                             keep = 1 - lr weight_decay with mode "decoupled", else 1
+///
+/// amsbound: v_max <- max(v_max, v),           v_max in the place of v under the root
+/// ```
+///
+/// **State**: `m`, `v` f32, start at 0, 8 bytes a parameter; with AMSBound also `v_max`, 12 bytes.
+///
+/// **Source**: L. Luo, Y. Xiong, Y. Liu, X. Sun, "Adaptive Gradient Methods with Dynamic Bound of Learning
+/// Rate", 2019, algorithms 2 and 3.
+///
+/// **Differences**: this is the authors' code. The paper divides the step by sqrt(t), has no bias correction
+/// and no eps, and 1 - beta2 in the place of gamma. The authors' AdaBoundW decays by
+/// `theta (1 - weight_decay)`, without lr; decoupled decay here has lr in it, as AdamW. Their base_lr is the
+/// rate that the optimizer was made with, so that a schedule scales the bounds too. Here it is a number of
+/// the configuration; left out, it is the first rate above 0. **With a warm-up, set it** to the peak.
+///
+/// **Numerics**: the bounds are computed on the host in f64; the usual `1 - 1 / (gamma t + 1)` loses four
+/// digits in f32.
+///
+/// **Cost**: 28 bytes read and written a parameter, 36 with AMSBound.
+///
+/// ```
+/// use wgpu_optim::optimizers::AdaBound;
+/// let adabound = AdaBound { lr: 1e-4, base_lr: Some(1e-3), ..AdaBound::default() };
+/// assert_eq!(adabound.final_lr, 0.1); // at lr = 1e-4: 0.01
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdaBound {
+    /// Learning rate, at least 0. Default 1e-3.
+    pub lr: f64,
+    /// Share of m that is kept, in [0, 1). Default 0.9.
+    pub beta1: f64,
+    /// Share of v that is kept, in [0, 1). Default 0.999.
+    pub beta2: f64,
+    /// Added to the root, at least 0. Default 1e-8. With 0, the step size of a coordinate that never had a
+    /// gradient is a division by zero.
+    pub eps: f64,
+    /// Rate that the bounds close in on while lr is base_lr, at least 0. Default 0.1.
+    pub final_lr: f64,
+    /// Speed at which they do, in [0, 1); with 0 there are no bounds. Default 1e-3.
+    pub gamma: f64,
+    /// The rate at which final_lr holds, above 0. Default: the first lr above 0.
+    pub base_lr: Option<f64>,
+    /// Maximum over time of the second moment: AMSBound. Default off.
+    pub amsbound: bool,
+    /// Weight decay, at least 0. Default 0.
+    pub weight_decay: f64,
+    /// How the decay acts. Default L2.
+    pub weight_decay_mode: WeightDecay,
+}
+
+impl Default for AdaBound {
+    fn default() -> Self {
+        Self {
+            lr: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            final_lr: 0.1,
+            gamma: 1e-3,
+            base_lr: None,
+            amsbound: false,
+            weight_decay: 0.0,
+            weight_decay_mode: WeightDecay::L2,
+        }
+    }
+}
+
+impl AdaBound {
+    /// The bounds of step `t`.
+    fn bounds(&self, t: u64, memory: &mut Memory) -> (f64, f64) {
+        if memory[0] == 0.0 {
+            memory[0] = self.lr;
+        }
+        if self.lr == 0.0 {
+            return (0.0, 0.0);
+        }
+        let f = self.final_lr * self.lr / self.base_lr.unwrap_or(memory[0]);
+        let gamma_t = self.gamma * t as f64;
+        let high = if f == 0.0 { 0.0 } else { f + f / gamma_t };
+        // Without bounds, or as good as: WGSL has no infinity.
+        (f * gamma_t / (gamma_t + 1.0), high.min(f64::from(f32::MAX)))
+    }
+}
+
+crate::equation! {
+    hyper {
+        beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real, eps: real,
+        step_size: real, low: real, high: real, l2: real, keep: real, amsbound: flag,
+    }
+    state { m, v, v_max }
+}
+
+impl Rule for AdaBound {
+    const NAME: &'static str = "adabound";
+    const WGSL: &'static str = include_str!("../../shaders/adabound.wgsl");
+    const MUTANTS: &'static [Mutant] = &[
+        Mutant { name: "eps inside the root", find: "sqrt(v) + h.eps", replace: "sqrt(v + h.eps)" },
+        Mutant { name: "eps dropped", find: "sqrt(v) + h.eps", replace: "sqrt(v)" },
+        Mutant {
+            name: "bounds dropped",
+            find: "clamp(h.step_size / (sqrt(v) + h.eps), h.low, h.high)",
+            replace: "h.step_size / (sqrt(v) + h.eps)",
+        },
+        Mutant {
+            name: "lower bound dropped",
+            find: "clamp(h.step_size / (sqrt(v) + h.eps), h.low, h.high)",
+            replace: "min(h.step_size / (sqrt(v) + h.eps), h.high)",
+        },
+        Mutant {
+            name: "upper bound dropped",
+            find: "clamp(h.step_size / (sqrt(v) + h.eps), h.low, h.high)",
+            replace: "max(h.step_size / (sqrt(v) + h.eps), h.low)",
+        },
+        Mutant { name: "amsbound dropped", find: "v = max((*s).v_max, (*s).v);", replace: "" },
+        Mutant { name: "maximum not stored", find: "(*s).v_max = v;", replace: "" },
+        Mutant {
+            name: "betas swapped",
+            find: "h.beta1 * (*s).m + h.one_minus_beta1 * g",
+            replace: "h.beta2 * (*s).m + h.one_minus_beta2 * g",
+        },
+        Mutant {
+            name: "m not stored",
+            find: "(*s).m = h.beta1 * (*s).m + h.one_minus_beta1 * g;",
+            replace: "",
+        },
+        Mutant {
+            name: "v not stored",
+            find: "(*s).v = h.beta2 * (*s).v + h.one_minus_beta2 * (g * g);\n    var v = (*s).v;",
+            replace: "var v = h.beta2 * (*s).v + h.one_minus_beta2 * (g * g);",
+        },
+        Mutant { name: "step x 1.02", find: "- eta * (*s).m", replace: "- 1.02 * eta * (*s).m" },
+        Mutant { name: "sign lost", find: "eta * (*s).m", replace: "eta * abs((*s).m)" },
+        Mutant { name: "no step", find: "h.keep * theta - eta * (*s).m", replace: "theta" },
+        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
+    ];
+    type Hyper<R: Real> = Hyper<R>;
+    type State<T: Copy> = State<T>;
+
+    fn numbers(&mut self, each: Visit<'_>) {
+        each("lr", &mut self.lr, Limit::AtLeast(0.0));
+        each("beta1", &mut self.beta1, Limit::HalfOpen(0.0, 1.0));
+        each("beta2", &mut self.beta2, Limit::HalfOpen(0.0, 1.0));
+        each("eps", &mut self.eps, Limit::AtLeast(0.0));
+        each("final_lr", &mut self.final_lr, Limit::AtLeast(0.0));
+        each("gamma", &mut self.gamma, Limit::HalfOpen(0.0, 1.0));
+        if let Some(base_lr) = &mut self.base_lr {
+            each("base_lr", base_lr, Limit::Above(0.0));
+        }
+        each("weight_decay", &mut self.weight_decay, Limit::AtLeast(0.0));
+    }
+
+    fn keeps(&self) -> State<u32> {
+        State { m: 1, v: 1, v_max: self.amsbound.into() }
+    }
+
+    fn hyper(&self, t: u64, memory: &mut Memory) -> Hyper<f64> {
+        let decay = self.weight_decay_mode.scalars(self.weight_decay, self.lr);
+        let (bc1, bc2) = (1.0 - beta_power(self.beta1, t), 1.0 - beta_power(self.beta2, t));
+        let (low, high) = self.bounds(t, memory);
+        Hyper {
+            beta1: self.beta1,
+            one_minus_beta1: 1.0 - self.beta1,
+            beta2: self.beta2,
+            one_minus_beta2: 1.0 - self.beta2,
+            eps: self.eps,
+            step_size: self.lr * bc2.sqrt() / bc1,
+            low,
+            high,
+            l2: decay.l2,
+            keep: decay.keep,
+            amsbound: self.amsbound.into(),
+        }
+    }
+
+    fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
+        let g = gradient + h.l2 * theta;
+        s.m = h.beta1 * s.m + h.one_minus_beta1 * g;
+        s.v = h.beta2 * s.v + h.one_minus_beta2 * (g * g);
+        let mut v = s.v;
+        if h.amsbound != 0 {
+            v = s.v_max.max(s.v);
+            s.v_max = v;
+        }
+        let eta = (h.step_size / (v.sqrt() + h.eps)).clamp(h.low, h.high);
+        h.keep * theta - eta * s.m
+    }
+
+    fn variants() -> Vec<Self> {
+        let l2 = Self { weight_decay: 0.1, ..Self::default() };
+        let decoupled = Self { weight_decay_mode: WeightDecay::Decoupled, ..l2.clone() };
+        vec![l2, Self { amsbound: true, gamma: 0.1, base_lr: Some(0.01), ..decoupled }]
+    }
+
+    fn example() -> Self {
+        Self { lr: 3e-3, ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optimizers::Adam;
+    use crate::reference::{assert_close, trial_run};
+
+    #[test]
+    fn without_bounds_it_is_adam() {
+        let adabound = AdaBound { gamma: 0.0, eps: 1e-30, ..AdaBound::default() };
+        let adam = Adam { eps: 1e-30, ..Adam::default() };
+        assert_close(&trial_run(adabound, |_, _| (), 40).theta, &trial_run(adam, |_, _| (), 40).theta);
+    }
+
+    #[test]
+    fn bounds_close_in_on_the_final_rate_and_follow_the_schedule() {
+        let bounds = |adabound: &AdaBound, t| adabound.bounds(t, &mut [1e-3, 0.0, 0.0, 0.0]);
+        let (low, high) = bounds(&AdaBound::default(), 1_000_000);
+        assert!(low < 0.1 && high > 0.1 && high - low < 3e-4, "{low} {high}");
+        let (low, high) = bounds(&AdaBound { lr: 1e-4, ..AdaBound::default() }, 1_000_000);
+        assert!(low < 0.01 && high > 0.01 && high - low < 3e-5, "{low} {high}");
+        let (low, high) = bounds(&AdaBound { gamma: 1e-8, ..AdaBound::default() }, 1);
+        assert!((low / 1e-9 - 1.0).abs() < 1e-7 && (high / 1e7 - 1.0).abs() < 1e-7, "{low} {high}");
+    }
+
+    #[test]
+    fn base_lr_is_the_first_rate_above_zero() {
+        let mut memory = Memory::default();
+        let mut at = |t, lr| AdaBound { lr, ..AdaBound::default() }.bounds(t, &mut memory);
+        assert_eq!(at(1, 0.0), (0.0, 0.0));
+        assert_eq!(
+            at(2, 0.01),
+            AdaBound { base_lr: Some(0.01), lr: 0.01, ..AdaBound::default() }.bounds(2, &mut [0.0; 4])
+        );
+        assert_eq!(
+            at(3, 0.05),
+            AdaBound { base_lr: Some(0.01), lr: 0.05, ..AdaBound::default() }.bounds(3, &mut [0.0; 4])
+        );
+    }
+}
