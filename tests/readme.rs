@@ -1,0 +1,81 @@
+//! Claim: the README's table of rules is what the registry, the shaders and lavapipe say.
+//! `UPDATE_README=1` writes it.
+
+mod common;
+
+use common::run::{BINDABLE, Worst, check};
+use common::{Gpu, describe, gpu_main, trial};
+use wgpu_optim::optimizers::Entry;
+use wgpu_optim::{AnyRule, Config, Options, REGISTRY};
+
+const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+const START: &str = "<!-- rules -->\n";
+const END: &str = "<!-- /rules -->";
+
+/// Authors, title and year of the first source that a shader's head names.
+fn source(wgsl: &str) -> String {
+    let head: Vec<&str> = wgsl.lines().map_while(|line| line.strip_prefix("//")).map(str::trim).collect();
+    let text = head.join(" ");
+    let text = text.split("Source: ").nth(1).expect("a source");
+    let year = text.as_bytes().windows(4).position(|digits| digits.iter().all(u8::is_ascii_digit));
+    text[..year.expect("a year") + 4].split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Slots kept and bytes read and written a parameter.
+fn cost(config: &AnyRule) -> (Vec<&'static str>, u32) {
+    let method = config.method();
+    let mut depths = vec![0; method.slots().len()];
+    method.keeps(&mut depths);
+    let kept = method.slots().iter().zip(&depths).filter(|(_, depth)| **depth > 0);
+    let kept: Vec<_> = kept.map(|(name, _)| *name).collect();
+    // Parameter and gradient are read, the parameter is written; of each slot one value is read and written.
+    // A rule with norms reads parameter, gradient and, if it measures with them, slots once more.
+    let measured = if wgpu_optim::shader::norms(method) > 0 { 8 + 4 * kept.len() as u32 } else { 0 };
+    let bytes = 12 + 8 * kept.len() as u32 + measured;
+    (kept, bytes)
+}
+
+fn worst(gpu: &Gpu, entry: &Entry) -> f64 {
+    let mut worst = Worst::default();
+    for config in (entry.variants)() {
+        worst.merge(check(gpu, &config, BINDABLE, &Options::default(), 10));
+    }
+    worst.units
+}
+
+fn row(entry: &Entry, worst: f64) -> String {
+    let costs = (entry.variants)().into_iter().chain([(entry.default)()]).map(|config| cost(&config).1);
+    let (least, most) = costs.fold((u32::MAX, 0), |(least, most), bytes| (least.min(bytes), most.max(bytes)));
+    let range = if least == most { format!("{least}") } else { format!("{least} to {most}") };
+    let (slots, _) = cost(&(entry.default)());
+    let state = if slots.is_empty() { "none".into() } else { slots.join(", ") };
+    let presets: String = entry.presets.iter().map(|(name, _)| format!(", `{name}`")).collect();
+    let source = source((entry.default)().method().wgsl());
+    format!("| `{}`{presets} | {source} | {state} | {range} | {worst:.2} |\n", entry.name)
+}
+
+fn main() {
+    gpu_main("readme", |adapter| {
+        // The errors are lavapipe's; elsewhere there is nothing to compare with.
+        if describe(adapter) != "llvmpipe [Vulkan]" {
+            let other = trial(adapter, "the table is lavapipe's", |_| unreachable!("ignored"));
+            return vec![other.with_ignored_flag(true)];
+        }
+        vec![trial(adapter, "the table of rules is true", |gpu| {
+            let readme = std::fs::read_to_string(README).unwrap();
+            let (before, rest) = readme.split_once(START).expect("the table's start");
+            let (table, after) = rest.split_once(END).expect("the table's end");
+            let mut rows = String::from(
+                "| rule | source | state by default | bytes | worst error |\n|---|---|---|---|---|\n",
+            );
+            for entry in REGISTRY {
+                rows += &row(entry, worst(gpu, entry));
+            }
+            if std::env::var("UPDATE_README").is_ok() {
+                std::fs::write(README, format!("{before}{START}{rows}{END}{after}")).unwrap();
+            } else {
+                assert_eq!(table, rows, "run UPDATE_README=1 cargo test --release --test readme");
+            }
+        })]
+    });
+}
