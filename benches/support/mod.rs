@@ -1,6 +1,8 @@
 //! Measuring on machines that are shared and noisy: everything that is compared runs in turns in one
 //! process, and only ratios are reported.
 
+#![allow(dead_code)] // each bench uses its share
+
 use std::time::Instant;
 use wgpu_optim::wgpu;
 
