@@ -12,9 +12,9 @@
 
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
-use wgpu_optim::reference::{expect_step, host_row};
+use wgpu_optim::reference::{Words, expect_step, host_row};
 use wgpu_optim::wgpu;
-use wgpu_optim::{Limit, Memory, Optimizer, ParamSet, Real, Rule, TensorId, Visit, beta_power};
+use wgpu_optim::{Limit, Memory, Optimizer, ParamSet, Real, Rule, TensorId, Visit, Wrappers, beta_power};
 
 // ------------------------------------------------------------------------------------- the rule
 
@@ -106,8 +106,8 @@ impl Rule for Grams {
         each("weight_decay", &mut self.weight_decay, Limit::AtLeast(0.0));
     }
 
-    fn keeps(&self) -> State<bool> {
-        State { m: true, v: true }
+    fn keeps(&self) -> State<u32> {
+        State { m: 1, v: 1 }
     }
 
     fn variants() -> Vec<Self> {
@@ -164,10 +164,16 @@ fn main() -> anyhow::Result<()> {
 
         // Every word against what a conforming GPU may make of the words before.
         let after = read(&optimizer)?;
-        for i in 0..tensors.len() {
-            let group = optimizer.group(groups[i])?;
-            let row = host_row(group, t, &mut memory[i]);
-            let expected = expect_step(group, &row, &before[i].0, &gradients[i], &before[i].1);
+        let mut rows = vec![];
+        for (group, memory) in groups.iter().zip(&mut memory) {
+            rows.push(host_row(optimizer.group(*group)?, &Wrappers::default(), t, memory));
+        }
+        let words = |i: usize| {
+            let (method, row, g) = (optimizer.group(groups[i])?, &rows[i][..], &gradients[i][..]);
+            Ok::<_, wgpu_optim::Error>(Words { method, row, theta: &before[i].0, g, slots: &before[i].1 })
+        };
+        let expected = expect_step(t, &Wrappers::default(), &[words(0)?, words(1)?]);
+        for (i, expected) in expected.into_iter().enumerate() {
             let expected = expected.theta.iter().chain(expected.slots.iter().flatten());
             let words = after[i].0.iter().chain(after[i].1.iter().flatten());
             for ((truth, allowed), word) in expected.zip(words) {

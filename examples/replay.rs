@@ -105,7 +105,7 @@ fn replay(path: &Path, gpus: &[Gpu], out: &mut impl Write) -> std::io::Result<Ve
         }
     };
     let label = format!("{:<26} {:<6}", trajectory.name, trajectory.case);
-    let rule = match trajectory.rule() {
+    let rule = match trajectory.setup() {
         Ok(rule) => rule,
         Err(NoRule::Unsupported(what)) => {
             writeln!(out, "unsupported {label} {what} is not in this library")?;

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod build;
 mod decay;
 mod error;
 mod interval;
@@ -19,20 +20,30 @@ mod readback;
 mod real;
 pub mod reference;
 mod rule;
+mod schedule;
 mod scope;
 pub mod shader;
+mod wrappers;
 
 pub use decay::WeightDecay;
 pub use error::{Error, Refusal};
 pub use interval::Interval;
 pub use limits::{required_features, required_limits};
 pub use optimizer::{Optimizer, Options, PreparedStep};
-pub use optimizers::{REGISTRY, names};
+pub use optimizers::{REGISTRY, Setup, names};
 pub use params::{BufferRange, GroupId, Packing, ParamSet, ParamSetBuilder, Tensor, TensorId};
 pub use readback::Download;
 pub use real::Real;
 pub use reference::Reference;
 pub use rule::{
-    AnyRule, Config, Field, FieldKind, Lanes, Limit, Memory, Method, Mutant, Row, Rule, Visit, beta_power,
+    AnyRule, Config, Field, FieldKind, Lanes, Limit, Memory, Method, Mutant, Row, Rule, Scope, Step, Visit,
+    beta_power,
 };
+pub use schedule::{Curve, Schedule};
 pub use wgpu;
+pub use wrappers::{EXTRA_FIELDS, Lookahead, WRAPPER_SLOTS, Wrappers};
+
+/// The README's example, run as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -2,7 +2,8 @@
 
 use crate::error::Error;
 use crate::rule::Method;
-use crate::shader::{FIRST_STATE_BINDING, SlotLayout, WORKGROUP};
+use crate::shader::{COMBINE_WIDTH, FIXED_BINDINGS, SlotLayout, WORKGROUP, norms};
+use crate::wrappers::Wrappers;
 
 /// The limits to request: WebGPU's defaults, with the adapter's own sizes of buffers and bindings, which
 /// decide how many parameters one dispatch reaches. Never above what the adapter has.
@@ -18,6 +19,15 @@ pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
 /// The features to request: none. Every adapter that WebGPU reaches will do.
 pub fn required_features(_adapter: &wgpu::Adapter) -> wgpu::Features {
     wgpu::Features::empty()
+}
+
+/// The largest binding of a buffer of our own, and the name of the limit that says so.
+pub(crate) fn largest_binding(limits: &wgpu::Limits) -> (u64, &'static str) {
+    if limits.max_buffer_size < limits.max_storage_buffer_binding_size {
+        (limits.max_buffer_size, "max_buffer_size")
+    } else {
+        (limits.max_storage_buffer_binding_size, "max_storage_buffer_binding_size")
+    }
 }
 
 /// Refuses what a limit does not allow. `what` says what needs it, and of which unit.
@@ -38,15 +48,18 @@ pub(crate) fn need(
 /// Decides where the slots live, or says which limit is too small.
 pub(crate) fn slot_layout(
     method: &dyn Method,
-    kept: Vec<bool>,
+    depths: Vec<u32>,
+    wrappers: Wrappers,
     limits: &wgpu::Limits,
 ) -> Result<SlotLayout, Error> {
-    let count = kept.iter().filter(|kept| **kept).count();
+    let count = depths.iter().filter(|depth| **depth > 0).count();
     let buffers = limits.max_storage_buffers_per_shader_stage;
-    let needed = FIRST_STATE_BINDING + u32::from(count > 0);
+    let scratch = wrappers.max_grad_norm.is_some() || norms(method) > 0;
+    let fixed = FIXED_BINDINGS + u32::from(scratch);
+    let needed = fixed + u32::from(count > 0);
     need(
         method,
-        "storage buffers (table, parameters, gradients, slots)",
+        "storage buffers (table, parameters, gradients, norms, slots)",
         needed.into(),
         "max_storage_buffers_per_shader_stage",
         buffers.into(),
@@ -58,6 +71,15 @@ pub(crate) fn slot_layout(
         "max_compute_invocations_per_workgroup",
         limits.max_compute_invocations_per_workgroup.into(),
     )?;
+    if scratch {
+        need(
+            method,
+            "invocations a workgroup, to combine norms",
+            COMBINE_WIDTH as u64,
+            "max_compute_invocations_per_workgroup",
+            limits.max_compute_invocations_per_workgroup.into(),
+        )?;
+    }
     need(
         method,
         "workgroup width",
@@ -65,5 +87,5 @@ pub(crate) fn slot_layout(
         "max_compute_workgroup_size_x",
         limits.max_compute_workgroup_size_x.into(),
     )?;
-    Ok(SlotLayout { kept, buffers: count.min((buffers - FIRST_STATE_BINDING) as usize) })
+    Ok(SlotLayout { depths, buffers: count.min((buffers - fixed) as usize), wrappers })
 }

@@ -1,17 +1,15 @@
 //! The dispatcher: rows of host scalars up, one dispatch a window, nothing back.
 
+use crate::build::{Builder, Built, Dispatch, ROWS_AT};
 use crate::error::Error;
-use crate::limits::{need, slot_layout};
+use crate::limits::{largest_binding, need, slot_layout};
 use crate::params::{GroupId, ParamSet, TensorId};
-use crate::plan::{Bounds, ELEMENT, Piece, Plan, Window, plan, tile_for};
+use crate::plan::{Bounds, ELEMENT, Piece, plan, tile_for};
 use crate::readback::{Download, copy_out};
-use crate::rule::{Config, FieldKind, MAX_FIELDS, Memory, Method};
-use crate::scope::guarded;
-use crate::shader::{Access, ENTRY_POINT, FIRST_STATE_BINDING, SlotLayout, compose_with, row_quads};
+use crate::rule::{Config, Field, FieldKind, MAX_FIELDS, MAX_SLOTS, Memory, Method};
+use crate::shader::{SlotLayout, row_fields, row_quads};
+use crate::wrappers::{EXTRA_FIELDS, WRAPPER_SLOTS, Wrappers};
 use wgpu::{BufferUsages, CommandEncoder, ComputePass};
-
-/// Bytes of a vec4 of the table.
-const QUAD: u64 = 16;
 
 /// What an optimizer may be told beside its groups' configurations.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +26,8 @@ pub struct Options {
     /// WGSL to run in the place of the rule's own: for experiments, and for negative controls, which
     /// run a rule's [`MUTANTS`](crate::Rule::MUTANTS).
     pub wgsl: Option<String>,
+    /// What stands around the rule: Lookahead, an average of the weights.
+    pub wrappers: Wrappers,
 }
 
 /// An optimizer of one rule over all groups of a [`ParamSet`]: one dispatch a step (and window).
@@ -47,28 +47,19 @@ pub struct Optimizer<C> {
     /// The rows of all groups, as the table has them.
     rows: Vec<u32>,
     row_words: usize,
+    row_fields: Vec<Field>,
+    wrappers: Wrappers,
     layout: SlotLayout,
-    windows: Vec<Bound>,
+    built: Built,
     pieces: Vec<Vec<Piece>>,
     tensors: Vec<String>,
-}
-
-/// A window with its buffers.
-#[derive(Debug)]
-struct Bound {
-    table: wgpu::Buffer,
-    state: Vec<wgpu::Buffer>,
-    state_len: u64,
-    pipeline: wgpu::ComputePipeline,
-    bind_group: wgpu::BindGroup,
-    grid: (u32, u32),
 }
 
 /// A step whose host scalars are recorded; it takes effect when it is encoded into a pass.
 #[derive(Debug)]
 #[must_use = "a prepared step does nothing until it is encoded into a compute pass"]
 pub struct PreparedStep<'a> {
-    windows: &'a [Bound],
+    dispatches: &'a [Dispatch],
     label: &'a str,
 }
 
@@ -77,10 +68,10 @@ impl PreparedStep<'_> {
     /// prepared in, or to one submitted after it. Leaves pipeline and bind group 0 of the pass changed.
     pub fn encode(self, pass: &mut ComputePass<'_>) {
         pass.push_debug_group(self.label);
-        for window in self.windows {
-            pass.set_pipeline(&window.pipeline);
-            pass.set_bind_group(0, &window.bind_group, &[]);
-            pass.dispatch_workgroups(window.grid.0, window.grid.1, 1);
+        for dispatch in self.dispatches {
+            pass.set_pipeline(&dispatch.pipeline);
+            pass.set_bind_group(0, &dispatch.bind_group, &[]);
+            pass.dispatch_workgroups(dispatch.grid.0, dispatch.grid.1, 1);
         }
         pass.pop_debug_group();
     }
@@ -117,7 +108,11 @@ impl<C: Config> Optimizer<C> {
             return Err(Error::GroupCount { groups: labels.len(), configs: groups.len() });
         };
         let method = first.method();
-        let mut kept = vec![false; method.slots().len()];
+        options
+            .wrappers
+            .validate()
+            .map_err(|refusal| Error::Config { group: "every group".into(), refusal })?;
+        let mut depths = vec![0u32; method.slots().len()];
         for (group, label) in groups.iter().zip(&labels) {
             let other = group.method();
             if !same_rule(other, method) {
@@ -125,59 +120,44 @@ impl<C: Config> Optimizer<C> {
                 return Err(Error::MixedRules { group: label.clone(), got, first });
             }
             other.validate().map_err(|refusal| Error::Config { group: label.clone(), refusal })?;
-            let mut needs = vec![false; kept.len()];
+            let mut needs = vec![0; depths.len()];
             other.keeps(&mut needs);
-            kept.iter_mut().zip(needs).for_each(|(kept, needs)| *kept |= needs);
+            depths.iter_mut().zip(needs).for_each(|(depth, needs)| *depth = needs.max(*depth));
         }
+        depths.extend(options.wrappers.depths());
 
         let limits = device.limits();
-        let mut layout = slot_layout(method, kept, &limits)?;
+        let mut layout = slot_layout(method, depths, options.wrappers, &limits)?;
         if let Some(most) = options.state_buffers {
             layout.buffers = layout.buffers.min(most.max(1));
         }
+        let scratch = layout.has_scratch(method);
         let software = device.adapter_info().device_type == wgpu::DeviceType::Cpu;
         let tile = match options.tile {
             Some(tile) => u64::from(tile.clamp(256, 1 << 20).next_power_of_two()),
+            // The tree of a sum follows the tiles, so they must not depend on the adapter.
+            None if scratch => 1 << 12,
             None => tile_for(params.elements(), software),
         };
         // The slots of a window and its table are buffers of their own.
-        let (binding, binding_limit) = if limits.max_buffer_size < limits.max_storage_buffer_binding_size {
-            (limits.max_buffer_size, "max_buffer_size")
-        } else {
-            (limits.max_storage_buffer_binding_size, "max_storage_buffer_binding_size")
-        };
+        let (binding, binding_limit) = largest_binding(&limits);
         let bounds = Bounds {
             binding,
             alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(ELEMENT),
             workgroups: limits.max_compute_workgroups_per_dimension,
-            packed_slots: (0..layout.buffers).map(|buffer| layout.slots_in(buffer) as u64).max().unwrap_or(1),
+            packed_slots: (0..layout.buffers).map(|buffer| layout.depth_of(buffer)).max().unwrap_or(1).into(),
             tile,
         };
         need(method, "bytes of a binding", bounds.smallest_binding(), binding_limit, binding)?;
         let blocks: Vec<_> = params.pairs.iter().map(|pair| pair.block.clone()).collect();
-        let Plan { windows, pieces } = plan(&params.spans(), &blocks, params.tensors.len(), bounds, true);
+        // Where there are sums, tiles are cut from each tensor's start: their tree depends on the tensors alone.
+        let plan = plan(&params.spans(), &blocks, params.tensors.len(), bounds, !scratch);
 
         let label = options.label.clone().unwrap_or_else(|| format!("wgpu-optim: {}", method.name()));
-        let row_words = 4 * row_quads(method);
-        for window in &windows {
-            let size = table_size(window, groups.len(), row_words);
-            need(
-                method,
-                &format!("table of {} groups, in bytes", groups.len()),
-                size,
-                binding_limit,
-                binding,
-            )?;
-            need(
-                method,
-                "rows of workgroups",
-                window.grid.1.into(),
-                "max_compute_workgroups_per_dimension",
-                bounds.workgroups.into(),
-            )?;
-        }
         let wgsl = options.wgsl.as_deref().unwrap_or(method.wgsl());
-        let maker = Maker {
+        let row_words = 4 * row_quads(method, &layout);
+        let row_fields = row_fields(method, &layout);
+        let builder = Builder {
             device,
             params,
             method,
@@ -187,12 +167,7 @@ impl<C: Config> Optimizer<C> {
             groups: &groups,
             row_words,
         };
-        let pipelines = guarded(device, method.name(), || maker.pipelines(&windows))?;
-        let what = format!("the slots of '{}'", method.name());
-        let windows = guarded(device, &what, || {
-            let bound = windows.iter().map(|window| maker.bind(window, &pipelines));
-            bound.collect::<Result<Vec<_>, Error>>()
-        })??;
+        let built = builder.build(&plan, &limits)?;
 
         Ok(Self {
             device: device.clone(),
@@ -201,9 +176,11 @@ impl<C: Config> Optimizer<C> {
             step: 0,
             rows: vec![0; groups.len() * row_words],
             row_words,
+            row_fields,
+            wrappers: options.wrappers,
             layout,
-            windows,
-            pieces,
+            built,
+            pieces: plan.pieces,
             tensors: params.tensors.iter().map(|tensor| tensor.name.clone()).collect(),
             groups,
             labels,
@@ -216,24 +193,45 @@ impl<C: Config> Optimizer<C> {
         self.step
     }
 
-    /// Dispatches of one step: one for each window, that is one for arenas that fit into a binding, and
-    /// one for each further pair of buffers; 0 if there is nothing to update.
+    /// Dispatches of one step, whatever the number of groups and tensors: one for each window, that is one
+    /// for arenas that fit into a binding, and one for each further pair of buffers; 0 if there is nothing
+    /// to update. Clipping by norm, and a rule that has norms of its own, measure first: one dispatch more
+    /// for each window and one that combines, for each of the two.
     pub fn dispatches_per_step(&self) -> usize {
-        self.windows.len()
+        self.built.dispatches.len()
     }
 
-    /// Bytes on the device beyond parameters, gradients and slots: tables, one step's upload, and padding
-    /// in the slots. See also [`ParamSet::overhead_bytes`].
+    /// Records a copy of the norm of all gradients in the last step, where `max_grad_norm` is set: two
+    /// values, the norm and the number of gradients that were not finite and are left out of it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSlot`] without `max_grad_norm`.
+    pub fn download_grad_norm(&self, encoder: &mut CommandEncoder) -> Result<Download, Error> {
+        match &self.built.scratch {
+            Some(scratch) if self.wrappers.max_grad_norm.is_some() => {
+                Ok(copy_out(&self.device, encoder, &[(scratch.clone(), 0, 2 * ELEMENT)]))
+            }
+            _ => Err(Error::UnknownSlot {
+                rule: self.groups[0].method().name().into(),
+                slot: "norm of the gradients, without max_grad_norm,".into(),
+                kept: self.slots().join(", "),
+            }),
+        }
+    }
+
+    /// Bytes on the device beyond parameters, gradients and slots: tables, partial sums, one step's upload,
+    /// and padding in the slots. See also [`ParamSet::overhead_bytes`].
     pub fn overhead_bytes(&self) -> u64 {
-        let tables: u64 = self.windows.iter().map(|window| window.table.size()).sum();
+        let tables: u64 = self.built.windows.iter().map(|window| window.table.size()).sum();
+        let norms = self.built.scratch.as_ref().map_or(0, wgpu::Buffer::size);
         let elements: u64 = self.pieces.iter().flatten().map(|piece| piece.len).sum();
-        let slots = elements * self.layout.count() as u64 * ELEMENT;
-        tables + self.rows.len() as u64 * 4 + self.state_bytes() - slots
+        let slots = elements * u64::from(self.layout.total()) * ELEMENT;
+        tables + norms + self.rows.len() as u64 * 4 + self.state_bytes() - slots
     }
 
     /// Bytes of the slots on the device.
     pub fn state_bytes(&self) -> u64 {
-        self.windows.iter().flat_map(|window| &window.state).map(wgpu::Buffer::size).sum()
+        self.built.windows.iter().flat_map(|window| &window.state).map(wgpu::Buffer::size).sum()
     }
 
     /// The configuration of a group.
@@ -266,7 +264,7 @@ impl<C: Config> Optimizer<C> {
     /// was recorded then and the step does not count.
     pub fn step(&mut self, encoder: &mut CommandEncoder) -> Result<(), Error> {
         let prepared = self.prepare(encoder)?;
-        if prepared.windows.is_empty() {
+        if prepared.dispatches.is_empty() {
             return Ok(());
         }
         let label = Some(prepared.label);
@@ -286,7 +284,7 @@ impl<C: Config> Optimizer<C> {
         // A staging buffer of its own for each step, and a copy in the encoder: what a queue would write
         // only takes effect at the next submit, and would be overwritten by a second step before it.
         let bytes = self.rows.len() as u64 * 4;
-        if !self.windows.is_empty() {
+        if !self.built.windows.is_empty() {
             let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("wgpu-optim: host scalars"),
                 size: bytes,
@@ -301,14 +299,14 @@ impl<C: Config> Optimizer<C> {
             view.copy_from_slice(bytemuck::cast_slice(&self.rows));
             drop(view);
             staging.unmap();
-            for window in &self.windows {
-                encoder.copy_buffer_to_buffer(&staging, 0, &window.table, QUAD, bytes);
+            for window in &self.built.windows {
+                encoder.copy_buffer_to_buffer(&staging, 0, &window.table, ROWS_AT, bytes);
             }
         } else {
             self.write_rows();
         }
         self.step += 1;
-        Ok(PreparedStep { windows: &self.windows, label: &self.label })
+        Ok(PreparedStep { dispatches: &self.built.dispatches, label: &self.label })
     }
 
     /// Checks the groups changed since the last step.
@@ -321,10 +319,10 @@ impl<C: Config> Optimizer<C> {
                 let (got, first) = (method.name().into(), self.groups[0].method().name().into());
                 return Err(Error::MixedRules { group: label(), got, first });
             }
-            let mut needs = [false; crate::rule::MAX_SLOTS];
-            let needs = &mut needs[..self.layout.kept.len()];
+            let mut needs = [0; MAX_SLOTS];
+            let needs = &mut needs[..method.slots().len()];
             method.keeps(needs);
-            if let Some(slot) = (0..needs.len()).find(|slot| needs[*slot] && !self.layout.kept[*slot]) {
+            if let Some(slot) = (0..needs.len()).find(|slot| needs[*slot] > self.layout.depths[*slot]) {
                 return Err(Error::MissingSlot { group: label(), slot: method.slots()[slot].into() });
             }
         }
@@ -334,24 +332,26 @@ impl<C: Config> Optimizer<C> {
 
     /// The rows of the next step: host scalars in f64, rounded once.
     fn write_rows(&mut self) {
-        let mut values = [0f64; MAX_FIELDS];
-        let groups =
-            self.groups.iter().zip(&mut self.memory).zip(self.rows.chunks_exact_mut(self.row_words.max(1)));
-        for ((group, memory), row) in groups {
+        let t = self.step + 1;
+        let mut values = [0f64; MAX_FIELDS + EXTRA_FIELDS.len()];
+        let rows = self.rows.chunks_exact_mut(self.row_words.max(1));
+        for ((group, memory), row) in self.groups.iter().zip(&mut self.memory).zip(rows) {
             let method = group.method();
-            let fields = method.fields();
-            let values = &mut values[..fields.len()];
-            method.host_row(self.step + 1, memory, values);
-            for ((word, value), field) in row.iter_mut().zip(values).zip(fields) {
+            let own = method.fields().len();
+            method.host_row(t, memory, &mut values[..own]);
+            let extra = &mut values[own..own + EXTRA_FIELDS.len()];
+            extra.copy_from_slice(&self.wrappers.row(t, ring_place(method, t)));
+            for ((word, value), field) in row.iter_mut().zip(&values).zip(&self.row_fields) {
                 *word = match field.kind {
-                    FieldKind::Real => (*value as f32).to_bits(),
+                    FieldKind::Real | FieldKind::Norm => (*value as f32).to_bits(),
                     FieldKind::Flag => *value as u32,
                 };
             }
         }
     }
 
-    /// Records a copy of one slot of a tensor as it is at this point of the encoder.
+    /// Records a copy of one slot of a tensor as it is at this point of the encoder: of a ring all its
+    /// values, one behind the other, the one written at step t at place (t - 1) modulo its length.
     ///
     /// # Errors
     /// [`Error::UnknownSlot`], [`Error::UnknownHandle`].
@@ -364,27 +364,31 @@ impl<C: Config> Optimizer<C> {
         let (index, count) = (tensor.index(), self.tensors.len());
         let pieces = self.pieces.get(index).ok_or(Error::UnknownHandle { what: "tensor", index, count })?;
         let method = self.groups[0].method();
-        let place =
-            method.slots().iter().position(|name| *name == slot).and_then(|slot| self.layout.place(slot));
-        let Some((buffer, rank)) = place else {
+        let index = self.slot_names().position(|name| name == slot);
+        let place = index.and_then(|slot| Some((self.layout.place(slot)?, self.layout.depths[slot])));
+        let Some(((buffer, rank), depth)) = place else {
             let kept = self.slots().join(", ");
             return Err(Error::UnknownSlot { rule: method.name().into(), slot: slot.into(), kept });
         };
-        let parts: Vec<_> = pieces
-            .iter()
-            .map(|piece| {
-                let window = &self.windows[piece.window];
-                let at = rank as u64 * window.state_len + piece.state;
-                (&window.state[buffer], at * ELEMENT, piece.len * ELEMENT)
-            })
-            .collect();
+        let part = |rank: u32, piece: &Piece| {
+            let window = &self.built.windows[piece.window];
+            let at = u64::from(rank) * window.state_len + piece.state;
+            (window.state[buffer].clone(), at * ELEMENT, piece.len * ELEMENT)
+        };
+        let parts: Vec<_> =
+            (rank..rank + depth).flat_map(|rank| pieces.iter().map(move |piece| part(rank, piece))).collect();
         Ok(copy_out(&self.device, encoder, &parts))
     }
 
     /// The slots that this optimizer allocated, in the order of the rule's `State`.
     pub fn slots(&self) -> Vec<&'static str> {
-        let names = self.groups[0].method().slots().iter().zip(&self.layout.kept);
-        names.filter(|(_, kept)| **kept).map(|(name, _)| *name).collect()
+        let names = self.slot_names().zip(&self.layout.depths);
+        names.filter(|(_, depth)| **depth > 0).map(|(name, _)| name).collect()
+    }
+
+    /// Every slot that the rule and the wrappers may have.
+    fn slot_names(&self) -> impl Iterator<Item = &'static str> {
+        self.groups[0].method().slots().iter().chain(&WRAPPER_SLOTS).copied()
     }
 
     /// Reads one slot of a tensor. **Submits and blocks**: for tools and tests; inside an application
@@ -410,173 +414,11 @@ fn same_rule(a: &dyn Method, b: &dyn Method) -> bool {
     a.name() == b.name() && (std::ptr::eq(a.wgsl(), b.wgsl()) || a.wgsl() == b.wgsl())
 }
 
-/// Bytes of a window's table.
-fn table_size(window: &Window, groups: usize, row_words: usize) -> u64 {
-    QUAD + (groups * row_words * 4 + std::mem::size_of_val(&window.tiles[..])) as u64
-}
-
-/// Makes what a window needs on the device.
-struct Maker<'a, C> {
-    device: &'a wgpu::Device,
-    params: &'a ParamSet,
-    method: &'a dyn Method,
-    wgsl: &'a str,
-    layout: &'a SlotLayout,
-    label: &'a str,
-    groups: &'a [C],
-    row_words: usize,
-}
-
-impl<C: Config> Maker<'_, C> {
-    /// One pipeline for each way of access that a window needs.
-    fn pipelines(&self, windows: &[Window]) -> Vec<(Access, wgpu::ComputePipeline)> {
-        [Access::Quad, Access::Single]
-            .into_iter()
-            .filter(|access| windows.iter().any(|window| window.access == *access))
-            .map(|access| (access, self.pipeline(access)))
-            .collect()
-    }
-
-    fn pipeline(&self, access: Access) -> wgpu::ComputePipeline {
-        let label = Some(self.label);
-        let source =
-            wgpu::ShaderSource::Wgsl(compose_with(self.method, self.wgsl, self.layout, access).into());
-        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source });
-        let entry = |binding: u32| wgpu::BindGroupLayoutEntry {
-            binding,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer {
-                // The table and the gradients are only read.
-                ty: wgpu::BufferBindingType::Storage { read_only: binding == 0 || binding == 2 },
-                has_dynamic_offset: false,
-                min_binding_size: None,
-            },
-            count: None,
-        };
-        let bindings = FIRST_STATE_BINDING + self.layout.buffers as u32;
-        let entries: Vec<_> = (0..bindings).map(entry).collect();
-        let group = self
-            .device
-            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
-        let layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label,
-            bind_group_layouts: &[Some(&group)],
-            immediate_size: 0,
-        });
-        self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label,
-            layout: Some(&layout),
-            module: &module,
-            entry_point: Some(ENTRY_POINT),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
-            cache: None,
-        })
-    }
-
-    /// A window's table, state buffers and bind group.
-    fn bind(&self, window: &Window, pipelines: &[(Access, wgpu::ComputePipeline)]) -> Result<Bound, Error> {
-        let pair = &self.params.pairs[window.block];
-        let table = self.table(window)?;
-        let state = (0..self.layout.buffers)
-            .map(|buffer| self.state(window, buffer))
-            .collect::<Result<Vec<_>, _>>()?;
-        let range = |buffer, range: &std::ops::Range<u64>| {
-            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer,
-                offset: range.start,
-                size: wgpu::BufferSize::new(range.end - range.start),
-            })
-        };
-        let resources =
-            [table.as_entire_binding(), range(&pair.param, &window.param), range(&pair.grad, &window.grad)];
-        let resources = resources.into_iter().chain(state.iter().map(wgpu::Buffer::as_entire_binding));
-        let entries: Vec<_> = (0..)
-            .zip(resources)
-            .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
-            .collect();
-        let Some((_, pipeline)) = pipelines.iter().find(|(access, _)| *access == window.access) else {
-            unreachable!("pipelines() made one for every window's access");
-        };
-        let bind_group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(self.label),
-            layout: &pipeline.get_bind_group_layout(0),
-            entries: &entries,
-        });
-        let (state_len, grid) = (window.state, window.grid);
-        Ok(Bound { table, state, state_len, pipeline: pipeline.clone(), bind_group, grid })
-    }
-
-    /// Header, rows (written at every step) and tiles; see `shaders/frame.wgsl`.
-    fn table(&self, window: &Window) -> Result<wgpu::Buffer, Error> {
-        let row_quads = self.row_words / 4;
-        let tiles_at = 1 + self.groups.len() * row_quads;
-        let header =
-            [window.tiles.len() as u32, tiles_at as u32, row_quads as u32, (window.state / 4) as u32];
-        let size = table_size(window, self.groups.len(), self.row_words);
-        self.filled("table", size, BufferUsages::STORAGE | BufferUsages::COPY_DST, |view| {
-            view.slice(..QUAD as usize).copy_from_slice(bytemuck::cast_slice(&header));
-            view.slice(tiles_at * QUAD as usize..).copy_from_slice(bytemuck::cast_slice(&window.tiles));
-        })
-    }
-
-    /// One state buffer, its slots at their initial values.
-    fn state(&self, window: &Window, buffer: usize) -> Result<wgpu::Buffer, Error> {
-        let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
-        let slots: Vec<usize> = (0..self.layout.kept.len())
-            .filter(|slot| self.layout.place(*slot).is_some_and(|(at, _)| at == buffer))
-            .collect();
-        let name = format!(
-            "slots {}",
-            slots.iter().map(|slot| self.method.slots()[*slot]).collect::<Vec<_>>().join(", ")
-        );
-        let size = slots.len() as u64 * window.state * ELEMENT;
-        let initial = |group: u32, slot: usize| {
-            let mut values = [0f32; crate::rule::MAX_SLOTS];
-            self.groups[group as usize].method().initial(&mut values[..self.layout.kept.len()]);
-            values[slot]
-        };
-        let all_zero =
-            (0..self.groups.len() as u32).all(|group| slots.iter().all(|slot| initial(group, *slot) == 0.0));
-        if all_zero {
-            // wgpu hands out zeroed buffers.
-            return Ok(self.buffer(&name, size, usage, false));
-        }
-        self.filled(&name, size, usage, |view| {
-            for (rank, slot) in slots.iter().enumerate() {
-                for tile in &window.tiles {
-                    let start = (rank as u64 * window.state + u64::from(tile.state)) * ELEMENT;
-                    let values = vec![initial(tile.group, *slot); tile.count as usize];
-                    let bytes: &[u8] = bytemuck::cast_slice(&values);
-                    view.slice(start as usize..start as usize + bytes.len()).copy_from_slice(bytes);
-                }
-            }
-        })
-    }
-
-    fn buffer(&self, name: &str, size: u64, usage: BufferUsages, mapped: bool) -> wgpu::Buffer {
-        self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(&format!("{}: {name}", self.label)),
-            size,
-            usage,
-            mapped_at_creation: mapped,
-        })
-    }
-
-    /// A buffer with contents.
-    fn filled(
-        &self,
-        name: &str,
-        size: u64,
-        usage: BufferUsages,
-        fill: impl FnOnce(&mut wgpu::BufferViewMut),
-    ) -> Result<wgpu::Buffer, Error> {
-        let buffer = self.buffer(name, size, usage, true);
-        let mut view = buffer
-            .get_mapped_range_mut(..)
-            .map_err(|error| Error::DeviceLost { reason: error.to_string() })?;
-        fill(&mut view);
-        drop(view);
-        buffer.unmap();
-        Ok(buffer)
-    }
+/// Where in its ring a rule reads and writes at step `t`; 0 without a ring.
+pub(crate) fn ring_place(method: &dyn Method, t: u64) -> u32 {
+    let mut depths = [0; MAX_SLOTS];
+    let depths = &mut depths[..method.slots().len()];
+    method.keeps(depths);
+    let depth = depths.iter().copied().max().unwrap_or(0).max(1);
+    ((t - 1) % u64::from(depth)) as u32
 }

@@ -490,7 +490,7 @@ impl ParamSet {
         let tensor = self.tensor(tensor)?;
         self.needs(tensor, role, from.buffer(), BufferUsages::COPY_SRC)?;
         let bytes = tensor.len as u64 * ELEMENT;
-        Ok(copy_out(&self.device, encoder, &[(from.buffer(), from.offset(), bytes)]))
+        Ok(copy_out(&self.device, encoder, &[(from.buffer().clone(), from.offset(), bytes)]))
     }
 
     /// Reads a tensor's parameters. **Submits and blocks**: for tools and tests; inside an application

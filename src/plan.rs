@@ -299,7 +299,7 @@ fn align_down(bytes: u64, alignment: u64) -> u64 {
 }
 
 /// A dispatch of at least `workgroups`, as even as two dimensions of at most `limit` allow.
-fn fold(workgroups: u64, limit: u32) -> (u32, u32) {
+pub fn fold(workgroups: u64, limit: u32) -> (u32, u32) {
     let rows = workgroups.div_ceil(u64::from(limit)).max(1);
     (workgroups.div_ceil(rows) as u32, rows as u32)
 }

@@ -10,8 +10,9 @@ use wgpu::{BufferUsages, CommandEncoder};
 #[derive(Debug)]
 #[must_use = "submit the encoder, then await read()"]
 pub struct Download {
-    /// None for a tensor without elements.
-    staging: Option<wgpu::Buffer>,
+    /// One behind the other; none for a tensor without elements, several where a ring is larger than a
+    /// buffer may be.
+    staging: Vec<wgpu::Buffer>,
     device: wgpu::Device,
 }
 
@@ -22,25 +23,31 @@ impl Download {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub async fn read(self) -> Result<Vec<f32>, Error> {
-        let Some(staging) = self.staging else { return Ok(vec![]) };
         let lost = |reason: String| Error::DeviceLost { reason };
-        let (sender, receiver) = oneshot::channel();
-        // A buffer of a lost device cannot be mapped: the callback says so, and the host's handler need not.
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        staging.map_async(wgpu::MapMode::Read, .., move |result| {
-            // Nobody waits any more if the future was dropped.
-            let _ = sender.send(result);
-        });
-        drop(scope.pop());
-        match receiver.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(lost(error.to_string())),
-            Err(_) => return Err(lost("the mapping was dropped".into())),
+        let mut mappings = vec![];
+        for staging in &self.staging {
+            let (sender, receiver) = oneshot::channel();
+            // A buffer of a lost device cannot be mapped: the callback says so, and the host's handler need not.
+            let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+            staging.map_async(wgpu::MapMode::Read, .., move |result| {
+                // Nobody waits any more if the future was dropped.
+                let _ = sender.send(result);
+            });
+            drop(scope.pop());
+            mappings.push(receiver);
         }
-        let view = staging.get_mapped_range(..).map_err(|error| lost(error.to_string()))?;
-        let values = bytemuck::pod_collect_to_vec(&view);
-        drop(view);
-        staging.unmap();
+        let mut values = vec![];
+        for (staging, mapping) in self.staging.iter().zip(mappings) {
+            match mapping.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(lost(error.to_string())),
+                Err(_) => return Err(lost("the mapping was dropped".into())),
+            }
+            let view = staging.get_mapped_range(..).map_err(|error| lost(error.to_string()))?;
+            values.extend(bytemuck::pod_collect_to_vec::<u8, f32>(&view));
+            drop(view);
+            staging.unmap();
+        }
         Ok(values)
     }
 }
@@ -49,25 +56,39 @@ impl Download {
 pub(crate) fn copy_out(
     device: &wgpu::Device,
     encoder: &mut CommandEncoder,
-    parts: &[(&wgpu::Buffer, u64, u64)],
+    parts: &[(wgpu::Buffer, u64, u64)],
 ) -> Download {
-    let size: u64 = parts.iter().map(|(_, _, bytes)| bytes).sum();
-    debug_assert_eq!(size % ELEMENT, 0);
-    if size == 0 {
-        return Download { staging: None, device: device.clone() };
+    let largest = device.limits().max_buffer_size;
+    let mut staging = vec![];
+    let mut left = parts;
+    while !left.is_empty() {
+        let ends = left.iter().scan(0, |end, (_, _, bytes)| {
+            *end += bytes;
+            Some(*end)
+        });
+        // A part is never larger than the buffer that it is in.
+        let count = ends.take_while(|end| *end <= largest).count().max(1);
+        let (now, rest) = left.split_at(count);
+        left = rest;
+        let size = now.iter().map(|(_, _, bytes)| bytes).sum();
+        debug_assert_eq!(size % ELEMENT, 0);
+        if size == 0 {
+            continue;
+        }
+        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("wgpu-optim: download"),
+            size,
+            usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut at = 0;
+        for (from, offset, bytes) in now.iter().filter(|(_, _, bytes)| *bytes > 0) {
+            encoder.copy_buffer_to_buffer(from, *offset, &buffer, at, *bytes);
+            at += bytes;
+        }
+        staging.push(buffer);
     }
-    let staging = device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some("wgpu-optim: download"),
-        size,
-        usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
-        mapped_at_creation: false,
-    });
-    let mut at = 0;
-    for (buffer, offset, bytes) in parts.iter().filter(|(_, _, bytes)| *bytes > 0) {
-        encoder.copy_buffer_to_buffer(buffer, *offset, &staging, at, *bytes);
-        at += bytes;
-    }
-    Download { staging: Some(staging), device: device.clone() }
+    Download { staging, device: device.clone() }
 }
 
 /// Submits what `record` records and waits for it.

@@ -42,6 +42,9 @@ pub trait Real:
     fn if_less(self, other: Self, yes: Self, no: Self) -> Self;
     /// WGSL `select(no, yes, self == 0.0)`.
     fn if_zero(self, yes: Self, no: Self) -> Self;
+    /// The norm of `shares` as the device's deterministic sum gives it: within 1e-6 of the truth. What is
+    /// not finite is left out.
+    fn norm(shares: &[Self]) -> Self;
     /// WGSL `clamp`, that is `min(max(self, low), high)`.
     fn clamp(self, low: Self, high: Self) -> Self {
         self.max(low).min(high)
@@ -89,6 +92,10 @@ macro_rules! impl_real_for_float {
             }
             fn if_zero(self, yes: Self, no: Self) -> Self {
                 if self == 0.0 { yes } else { no }
+            }
+            fn norm(shares: &[Self]) -> Self {
+                let finite = shares.iter().map(|x| *x as f64).filter(|x| x.is_finite());
+                finite.map(|x| x * x).sum::<f64>().sqrt() as $float
             }
         }
     };

@@ -3,14 +3,18 @@
 
 use crate::error::Error;
 use crate::interval::Interval;
+use crate::optimizer::ring_place;
 use crate::params::ParamSet;
-use crate::rule::{Config, MAX_FIELDS, Memory, Method};
+use crate::real::Real;
+use crate::rule::{Config, MAX_FIELDS, Memory, Method, Scope, Step};
+use crate::wrappers::{WRAPPER_SLOTS, Wrappers};
 
 /// Runs a rule on the CPU in `f64`: the truth that a recorded trajectory or a GPU run is held against.
 #[derive(Debug, Clone)]
 pub struct Reference<C> {
     groups: Vec<C>,
     memory: Vec<Memory>,
+    wrappers: Wrappers,
     step: u64,
     tensors: Vec<ReferenceTensor>,
 }
@@ -22,7 +26,8 @@ pub struct ReferenceTensor {
     pub group: usize,
     /// Parameters.
     pub theta: Vec<f64>,
-    /// One for each slot of the rule; empty for slots that its group does not keep.
+    /// One for each slot of the rule and of the wrappers: empty for slots that its group does not keep,
+    /// all values one behind the other for a ring.
     pub slots: Vec<Vec<f64>>,
 }
 
@@ -44,18 +49,33 @@ impl<C: Config> Reference<C> {
             let count = groups.len();
             let group = groups.get(index).ok_or(Error::UnknownHandle { what: "group", index, count })?;
             let method = group.method();
-            let (mut kept, mut initial) =
-                (vec![false; method.slots().len()], vec![0f32; method.slots().len()]);
-            method.keeps(&mut kept);
+            let (mut depths, mut initial) = (vec![0; method.slots().len()], vec![0f32; method.slots().len()]);
+            method.keeps(&mut depths);
             method.initial(&mut initial);
-            let slots = kept
-                .iter()
-                .zip(&initial)
-                .map(|(kept, initial)| vec![f64::from(*initial); if *kept { theta.len() } else { 0 }]);
-            Ok(ReferenceTensor { group: index, slots: slots.collect(), theta })
+            let own = depths.iter().zip(initial);
+            let slots = own.map(|(depth, initial)| vec![f64::from(initial); *depth as usize * theta.len()]);
+            Ok(ReferenceTensor { group: index, slots: slots.chain([vec![], vec![]]).collect(), theta })
         };
         let tensors = tensors.into_iter().map(make).collect::<Result<Vec<_>, Error>>()?;
-        Ok(Self { memory: vec![Memory::default(); groups.len()], groups, step: 0, tensors })
+        let memory = vec![Memory::default(); groups.len()];
+        Ok(Self { memory, groups, wrappers: Wrappers::default(), step: 0, tensors })
+    }
+
+    /// The same with wrappers around the rule, before the first step.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn wrapped(mut self, wrappers: Wrappers) -> Result<Self, Error> {
+        let group = || "every group".to_string();
+        wrappers.validate().map_err(|refusal| Error::Config { group: group(), refusal })?;
+        self.wrappers = wrappers;
+        for tensor in &mut self.tensors {
+            let own = tensor.slots.len() - WRAPPER_SLOTS.len();
+            for (slot, depth) in tensor.slots[own..].iter_mut().zip(wrappers.depths()) {
+                *slot = vec![0.0; depth as usize * tensor.theta.len()];
+            }
+        }
+        Ok(self)
     }
 
     /// A reference of the tensors of `params`, with the given parameters, in order.
@@ -94,27 +114,104 @@ impl<C: Config> Reference<C> {
             }
         }
         self.step += 1;
+        let t = self.step;
         let rows: Vec<Vec<f64>> = self
             .groups
             .iter()
             .zip(&mut self.memory)
-            .map(|(group, memory)| host_row(group.method(), self.step, memory))
+            .map(|(group, memory)| host_row(group.method(), &self.wrappers, t, memory))
             .collect();
-        for (tensor, g) in self.tensors.iter_mut().zip(gradients) {
-            let method = self.groups[tensor.group].method();
-            let mut slots: Vec<&mut [f64]> = tensor.slots.iter_mut().map(Vec::as_mut_slice).collect();
-            method.run_f64(&rows[tensor.group], &mut tensor.theta, g, &mut slots);
-        }
+        let gradients = gradients.iter().map(Vec::as_slice);
+        let mut steps: Vec<Stepping<'_, f64>> = self
+            .tensors
+            .iter_mut()
+            .zip(gradients)
+            .map(|(tensor, g)| {
+                let method = self.groups[tensor.group].method();
+                let (len, place) = (g.len(), ring_place(method, t) as usize);
+                let slots = tensor.slots.iter_mut().map(|slot| seen(slot, len, place)).collect();
+                Stepping { method, row: &rows[tensor.group], theta: &mut tensor.theta, g, slots }
+            })
+            .collect();
+        take_step(&self.wrappers, &mut steps);
         Ok(())
     }
 }
 
-/// The host scalars of a step, as a vector.
-pub fn host_row(method: &dyn Method, t: u64, memory: &mut Memory) -> Vec<f64> {
+/// A tensor in the middle of a step.
+struct Stepping<'a, R> {
+    method: &'a dyn Method,
+    row: &'a [f64],
+    theta: &'a mut [R],
+    g: &'a [R],
+    slots: Vec<&'a mut [R]>,
+}
+
+/// The arithmetics that a whole step runs in.
+trait Arithmetic: Real {
+    fn shares(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Vec<Self>>;
+    fn run(method: &dyn Method, step: Step<'_, '_, Self>);
+}
+
+impl Arithmetic for f64 {
+    fn shares(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Vec<Self>> {
+        method.shares_f64(step)
+    }
+    fn run(method: &dyn Method, step: Step<'_, '_, Self>) {
+        method.run_f64(step);
+    }
+}
+
+impl Arithmetic for Interval {
+    fn shares(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Vec<Self>> {
+        method.shares_interval(step)
+    }
+    fn run(method: &dyn Method, step: Step<'_, '_, Self>) {
+        method.run_interval(step);
+    }
+}
+
+/// Measures and updates all tensors of a step.
+fn take_step<R: Arithmetic>(wrappers: &Wrappers, tensors: &mut [Stepping<'_, R>]) {
+    let gradient_norm = if wrappers.max_grad_norm.is_some() {
+        R::norm(&tensors.iter().flat_map(|tensor| tensor.g.iter().copied()).collect::<Vec<_>>())
+    } else {
+        R::host(0.0)
+    };
+    let mut shares: Vec<Vec<Vec<R>>> = vec![];
+    for tensor in tensors.iter_mut() {
+        let Stepping { method, row, theta, g, slots } = tensor;
+        let (norms, slots) = (&[][..], &mut slots[..]);
+        shares.push(R::shares(*method, &Step { row, theta, g, slots, gradient_norm, norms }));
+    }
+    let all: Vec<R> = match (tensors.first(), shares.first()) {
+        (Some(tensor), Some(first)) if tensor.method.scope() == Scope::All => (0..first.len())
+            .map(|i| R::norm(&shares.iter().flat_map(|shares| shares[i].iter().copied()).collect::<Vec<_>>()))
+            .collect(),
+        _ => vec![],
+    };
+    for (tensor, shares) in tensors.iter_mut().zip(shares) {
+        let Stepping { method, row, theta, g, slots } = tensor;
+        let norms: Vec<R> = match method.scope() {
+            Scope::All => all.clone(),
+            Scope::Tensor => shares.iter().map(|shares| R::norm(shares)).collect(),
+        };
+        let (norms, slots) = (&norms[..], &mut slots[..]);
+        R::run(*method, Step { row, theta, g, slots, gradient_norm, norms });
+    }
+}
+
+/// The part of a slot that a step sees: all of it, or a ring's value at `place`.
+fn seen<T>(slot: &mut [T], len: usize, place: usize) -> &mut [T] {
+    if slot.len() > len { &mut slot[place * len..(place + 1) * len] } else { slot }
+}
+
+/// A step's words for one group, as a vector: the rule's host scalars, then [`Wrappers::row`].
+pub fn host_row(method: &dyn Method, wrappers: &Wrappers, t: u64, memory: &mut Memory) -> Vec<f64> {
     let mut row = [0f64; MAX_FIELDS];
     let row = &mut row[..method.fields().len()];
     method.host_row(t, memory, row);
-    row.to_vec()
+    [&*row, &wrappers.row(t, ring_place(method, t))].concat()
 }
 
 /// What one step may do to some elements: for the parameters and every slot, the truth and all that
@@ -127,39 +224,91 @@ pub struct Expected {
     pub slots: Vec<Vec<(f64, Interval)>>,
 }
 
-/// One step of `method` from the words that a GPU holds: the expectation to compare its next words with.
-///
-/// `row` is the step's [`host_row`]; `slots` has one entry for each slot of the rule, empty where it is
-/// not kept.
-pub fn expect_step(
-    method: &dyn Method,
-    row: &[f64],
-    theta: &[f32],
-    g: &[f32],
-    slots: &[Vec<f32>],
-) -> Expected {
-    // The shader sees host scalars rounded to f32; the truth starts from the same words.
-    let row: Vec<f64> = row.iter().map(|x| f64::from(*x as f32)).collect();
-    let exact = |x: &[f32]| x.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
-    let points = |x: &[f32]| x.iter().map(|x| Interval::point(f64::from(*x))).collect::<Vec<Interval>>();
+/// The words that a GPU holds of one tensor before a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Words<'a> {
+    /// The rule of its group.
+    pub method: &'a dyn Method,
+    /// The step's [`host_row`] of its group.
+    pub row: &'a [f64],
+    /// Parameters.
+    pub theta: &'a [f32],
+    /// Gradients.
+    pub g: &'a [f32],
+    /// One entry for each slot of the rule and of the wrappers, as they are read back; empty where a slot is
+    /// not kept.
+    pub slots: &'a [Vec<f32>],
+}
 
-    let mut truth = exact(theta);
-    let mut truth_slots: Vec<Vec<f64>> = slots.iter().map(|slot| exact(slot)).collect();
-    let mut views: Vec<&mut [f64]> = truth_slots.iter_mut().map(Vec::as_mut_slice).collect();
-    method.run_f64(&row, &mut truth, &exact(g), &mut views);
-
-    let mut allowed = points(theta);
-    let mut allowed_slots: Vec<Vec<Interval>> = slots.iter().map(|slot| points(slot)).collect();
-    let mut views: Vec<&mut [Interval]> = allowed_slots.iter_mut().map(Vec::as_mut_slice).collect();
-    method.run_interval(&row, &mut allowed, &points(g), &mut views);
-
+/// Step `t` of all tensors of an optimizer from the words that a GPU holds: the expectation to compare its
+/// next words with, tensor by tensor.
+pub fn expect_step(t: u64, wrappers: &Wrappers, tensors: &[Words<'_>]) -> Vec<Expected> {
+    let truths = step_in::<f64>(t, wrappers, tensors);
+    let allowed = step_in::<Interval>(t, wrappers, tensors);
     let pair = |truth: Vec<f64>, allowed: Vec<Interval>| truth.into_iter().zip(allowed).collect::<Vec<_>>();
-    Expected {
-        theta: pair(truth, allowed),
-        slots: truth_slots
-            .into_iter()
-            .zip(allowed_slots)
-            .map(|(truth, allowed)| pair(truth, allowed))
-            .collect(),
+    truths
+        .into_iter()
+        .zip(allowed)
+        .map(|((truth, truth_slots), (allowed, allowed_slots))| Expected {
+            theta: pair(truth, allowed),
+            slots: truth_slots
+                .into_iter()
+                .zip(allowed_slots)
+                .map(|(truth, allowed)| pair(truth, allowed))
+                .collect(),
+        })
+        .collect()
+}
+
+/// Parameters and slots after a step.
+type After<R> = (Vec<R>, Vec<Vec<R>>);
+
+fn step_in<R: Arithmetic>(t: u64, wrappers: &Wrappers, tensors: &[Words<'_>]) -> Vec<After<R>> {
+    let words = |words: &[f32]| words.iter().map(|x| R::word(*x)).collect::<Vec<R>>();
+    // The shader sees host scalars rounded to f32; the truth starts from the same words.
+    let rounded = |row: &[f64]| row.iter().map(|x| f64::from(*x as f32)).collect::<Vec<f64>>();
+    let rows: Vec<Vec<f64>> = tensors.iter().map(|tensor| rounded(tensor.row)).collect();
+    let gradients: Vec<Vec<R>> = tensors.iter().map(|tensor| words(tensor.g)).collect();
+    let mut after: Vec<After<R>> = tensors
+        .iter()
+        .map(|tensor| (words(tensor.theta), tensor.slots.iter().map(|slot| words(slot)).collect()))
+        .collect();
+    let mut steps: Vec<Stepping<'_, R>> = tensors
+        .iter()
+        .zip(&mut after)
+        .zip(rows.iter().zip(&gradients))
+        .map(|((tensor, (theta, slots)), (row, g))| {
+            let (method, len) = (tensor.method, g.len());
+            let place = ring_place(method, t) as usize;
+            let slots = slots.iter_mut().map(|slot| seen(slot, len, place)).collect();
+            Stepping { method, row, theta, g, slots }
+        })
+        .collect();
+    take_step(wrappers, &mut steps);
+    after
+}
+
+/// For the rules' unit tests: gradient of step `t`, of four sizes and changing signs.
+#[cfg(test)]
+pub(crate) fn trial_gradient(t: u64) -> [f64; 4] {
+    [0, 1, 2, 3].map(|i| ((7 * t + 3 * i as u64) as f64).sin() * 10f64.powi(-i))
+}
+
+/// For the rules' unit tests: four parameters after some steps; `schedule` changes the configuration before
+/// each.
+#[cfg(test)]
+pub(crate) fn trial_run<C: Config>(config: C, schedule: impl Fn(&mut C, u64), steps: u64) -> ReferenceTensor {
+    let mut reference = Reference::new([config], [(0, vec![0.5, -1.0, 0.25, 0.0])]).unwrap();
+    for t in 1..=steps {
+        schedule(&mut reference.groups_mut()[0], t);
+        reference.step(&[trial_gradient(t).to_vec()]).unwrap();
     }
+    reference.tensors()[0].clone()
+}
+
+/// For the rules' unit tests: the same numbers, up to rounding in `f64`.
+#[cfg(test)]
+pub(crate) fn assert_close(got: &[f64], want: &[f64]) {
+    let close = |(got, want): (&f64, &f64)| (got - want).abs() <= 1e-12 * want.abs().max(1e-3);
+    assert!(got.len() == want.len() && got.iter().zip(want).all(close), "{got:?} {want:?}");
 }

@@ -7,6 +7,7 @@
 use crate::error::Refusal;
 use crate::interval::Interval;
 use crate::real::Real;
+use crate::wrappers::Extra;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -33,6 +34,17 @@ pub enum FieldKind {
     Real,
     /// `u32`: an option of the equation
     Flag,
+    /// `f32`: the norm of what [`Rule::measure`] gives, over a tensor or over all of them
+    Norm,
+}
+
+/// What the norms of a rule are taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Each tensor has its own.
+    Tensor,
+    /// One for all tensors of all groups.
+    All,
 }
 
 /// One field of a rule's `Hyper`: a host scalar as the shader sees it.
@@ -52,6 +64,8 @@ pub trait Row<R: Real>: Sized {
     fn from_host(values: &[f64]) -> Self;
     /// To host values.
     fn to_host(&self, values: &mut [f64]);
+    /// Sets the fields of kind [`FieldKind::Norm`], in order.
+    fn set_norms(&mut self, norms: &[R]);
 }
 
 /// `State<T>`: one value for each slot of a rule. Written by [`equation!`](crate::equation).
@@ -64,7 +78,7 @@ pub trait Lanes<T: Copy>: Sized {
     fn write(&self, values: &mut [T]);
 }
 
-/// Declares a rule's `Hyper<R>` (host scalars; `real` or `flag`) and `State<T>` (slots), in the order
+/// Declares a rule's `Hyper<R>` (host scalars; `real`, `flag`, or `norm` for what is measured on the device) and `State<T>` (slots), in the order
 /// of the structs of the same names in its WGSL. A test compares the two through naga.
 ///
 /// ```
@@ -112,6 +126,11 @@ macro_rules! equation {
                 let fields = [$($crate::equation!(@to $kind self.$field)),*];
                 values[..fields.len()].copy_from_slice(&fields);
             }
+            fn set_norms(&mut self, norms: &[R]) {
+                let mut norms = norms.iter().copied();
+                $($crate::equation!(@norm $kind self.$field norms);)*
+                let _ = norms.next();
+            }
         }
 
         $crate::equation!(@state $($slot)*);
@@ -146,13 +165,23 @@ macro_rules! equation {
         }
     };
     (@type real $r:ident) => { $r };
+    (@type norm $r:ident) => { $r };
     (@type flag $r:ident) => { u32 };
     (@kind real) => { $crate::FieldKind::Real };
+    (@kind norm) => { $crate::FieldKind::Norm };
     (@kind flag) => { $crate::FieldKind::Flag };
     (@from real $r:ident $value:expr) => { $r::host($value) };
+    (@from norm $r:ident $value:expr) => { $r::host($value) };
     (@from flag $r:ident $value:expr) => { $value as u32 };
     (@to real $value:expr) => { $crate::Real::to_f64($value) };
+    (@to norm $value:expr) => { $crate::Real::to_f64($value) };
     (@to flag $value:expr) => { f64::from($value) };
+    (@norm norm $self:ident . $field:ident $norms:ident) => {
+        if let Some(norm) = $norms.next() {
+            $self.$field = norm;
+        }
+    };
+    (@norm $kind:ident $self:ident . $field:ident $norms:ident) => {};
 }
 
 /// The range of a number in a configuration.
@@ -235,8 +264,10 @@ pub trait Rule: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'st
         Ok(())
     }
 
-    /// Which slots this configuration needs.
-    fn keeps(&self) -> Self::State<bool>;
+    /// How many values of each slot this configuration needs: 0, 1, or n for a ring, where the equation
+    /// sees at step t what it wrote at step t - n (its initial value before). All rings of a rule have
+    /// the same length.
+    fn keeps(&self) -> Self::State<u32>;
 
     /// The value that each slot starts with.
     fn initial(&self) -> Self::State<f32> {
@@ -248,6 +279,13 @@ pub trait Rule: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'st
 
     /// One parameter's step: returns the new parameter and updates the slots.
     fn update<R: Real>(theta: R, g: R, s: &mut Self::State<R>, h: &Self::Hyper<R>) -> R;
+
+    /// What the fields of kind `norm` are taken over.
+    const SCOPE: Scope = Scope::Tensor;
+
+    /// One parameter's share of the norms: one value for each field of kind `norm`, in order, before the
+    /// step. The twin of the shader's `fn measure`, which returns a `struct Measured`. At most four.
+    fn measure<R: Real>(_theta: R, _g: R, _s: &Self::State<R>, _h: &Self::Hyper<R>, _shares: &mut [R]) {}
 
     /// Configurations that together reach every branch of the equation; tests and benches run all.
     fn variants() -> Vec<Self>;
@@ -268,8 +306,8 @@ pub trait Method: Debug + Send + Sync {
     fn fields(&self) -> &'static [Field];
     /// The names of the slots.
     fn slots(&self) -> &'static [&'static str];
-    /// Which slots this configuration needs, one for each of [`slots`](Method::slots).
-    fn keeps(&self, kept: &mut [bool]);
+    /// [`Rule::keeps`], one for each of [`slots`](Method::slots).
+    fn keeps(&self, depths: &mut [u32]);
     /// The value that each slot starts with, one for each of [`slots`](Method::slots).
     fn initial(&self, values: &mut [f32]);
     /// Calls `each` with every number of the configuration and its range.
@@ -278,43 +316,89 @@ pub trait Method: Debug + Send + Sync {
     fn validate(&self) -> Result<(), Refusal>;
     /// The host scalars of step `t`, one for each of [`fields`](Method::fields).
     fn host_row(&self, t: u64, memory: &mut Memory, row: &mut [f64]);
-    /// The reference in `f32`, element by element, with the host scalars of [`host_row`](Method::host_row).
-    fn run_f32(&self, row: &[f64], theta: &mut [f32], g: &[f32], slots: &mut [&mut [f32]]);
+    /// [`Rule::SCOPE`]
+    fn scope(&self) -> Scope;
+    /// The shares of each norm, one vector for each field of kind `norm`.
+    fn shares_f64(&self, step: &Step<'_, '_, f64>) -> Vec<Vec<f64>>;
+    /// The shares in interval arithmetic.
+    fn shares_interval(&self, step: &Step<'_, '_, Interval>) -> Vec<Vec<Interval>>;
+    /// The reference in `f32`, element by element.
+    fn run_f32(&self, step: Step<'_, '_, f32>);
     /// The reference in `f64`.
-    fn run_f64(&self, row: &[f64], theta: &mut [f64], g: &[f64], slots: &mut [&mut [f64]]);
+    fn run_f64(&self, step: Step<'_, '_, f64>);
     /// The reference in interval arithmetic.
-    fn run_interval(
-        &self,
-        row: &[f64],
-        theta: &mut [Interval],
-        g: &[Interval],
-        slots: &mut [&mut [Interval]],
-    );
+    fn run_interval(&self, step: Step<'_, '_, Interval>);
     /// The configuration as a JSON object, with the optimizer's name.
     fn to_json(&self) -> serde_json::Value;
     /// A copy.
     fn boxed(&self) -> Box<dyn Method>;
 }
 
+/// One step of some elements of one group, on the CPU.
+pub struct Step<'a, 'b, R> {
+    /// The rule's host scalars, as [`Method::host_row`] gives them, and behind them the
+    /// [`Wrappers::row`](crate::Wrappers::row).
+    pub row: &'a [f64],
+    /// Parameters.
+    pub theta: &'a mut [R],
+    /// Gradients.
+    pub g: &'a [R],
+    /// Slots of the rule and of the wrappers, in order: of a ring the values that this step sees; empty
+    /// where a slot is not kept.
+    pub slots: &'a mut [&'b mut [R]],
+    /// The norm of all gradients where they are clipped, else 0.
+    pub gradient_norm: R,
+    /// The rule's norms, one for each field of kind `norm`.
+    pub norms: &'a [R],
+}
+
+/// The state that element `i` sees.
+fn state_at<M: Rule, R: Real>(slots: &[&mut [R]], i: usize, lanes: &mut [R]) -> M::State<R> {
+    for (lane, slot) in lanes.iter_mut().zip(slots) {
+        *lane = slot.get(i).copied().unwrap_or(R::host(0.0));
+    }
+    M::State::<R>::from_slice(lanes)
+}
+
+/// Runs `measure` over slices: the CPU twin of the measuring dispatch.
+fn shares<M: Rule, R: Real>(step: &Step<'_, '_, R>) -> Vec<Vec<R>> {
+    let fields = M::Hyper::<R>::FIELDS;
+    let count = fields.iter().filter(|field| field.kind == FieldKind::Norm).count();
+    let (row, extra) = step.row.split_at(fields.len());
+    let (h, extra) = (M::Hyper::<R>::from_host(row), Extra::<R>::from_host(extra));
+    let own = M::State::<R>::NAMES.len();
+    let (mut lanes, mut values) = (vec![R::host(0.0); own], vec![R::host(0.0); count]);
+    let mut all = vec![Vec::with_capacity(step.g.len()); count];
+    for (i, (&theta, &g)) in step.theta.iter().zip(step.g).enumerate() {
+        let s = state_at::<M, R>(&step.slots[..own], i, &mut lanes);
+        M::measure(theta, extra.clip(g, step.gradient_norm), &s, &h, &mut values);
+        all.iter_mut().zip(&values).for_each(|(all, value)| all.push(*value));
+    }
+    all
+}
+
 /// Runs `update` over slices: the CPU twin of the shader's frame.
-fn run<M: Rule, R: Real>(row: &[f64], theta: &mut [R], g: &[R], slots: &mut [&mut [R]]) {
-    let h = M::Hyper::<R>::from_host(row);
-    let mut lanes = vec![R::host(0.0); slots.len()];
-    for (i, (theta, &g)) in theta.iter_mut().zip(g).enumerate() {
+fn run<M: Rule, R: Real>(step: Step<'_, '_, R>) {
+    let own = M::State::<R>::NAMES.len();
+    let (row, extra) = step.row.split_at(M::Hyper::<R>::FIELDS.len());
+    let (mut h, extra) = (M::Hyper::<R>::from_host(row), Extra::<R>::from_host(extra));
+    h.set_norms(step.norms);
+    let (slots, wrappers) = step.slots.split_at_mut(own);
+    let mut lanes = vec![R::host(0.0); own];
+    for (i, (theta, &g)) in step.theta.iter_mut().zip(step.g).enumerate() {
+        let start = *theta;
+        let mut s = state_at::<M, R>(slots, i, &mut lanes);
+        let updated = M::update(start, extra.clip(g, step.gradient_norm), &mut s, &h);
         // The frame's policy: a gradient that is not finite replaces its parameter.
-        let finite = g.to_f64().is_finite();
-        for (lane, slot) in lanes.iter_mut().zip(slots.iter()) {
-            *lane = if slot.is_empty() { R::host(0.0) } else { slot[i] };
-        }
-        let mut s = M::State::<R>::from_slice(&lanes);
-        let updated = M::update(*theta, g, &mut s, &h);
-        *theta = if finite { updated } else { g };
+        let updated = if g.to_f64().is_finite() { updated } else { g };
         s.write(&mut lanes);
         for (lane, slot) in lanes.iter().zip(slots.iter_mut()) {
-            if !slot.is_empty() {
-                slot[i] = *lane;
+            if let Some(word) = slot.get_mut(i) {
+                *word = *lane;
             }
         }
+        let mut wrappers = wrappers.iter_mut().map(|slot| slot.get_mut(i));
+        *theta = extra.apply(start, updated, wrappers.next().flatten(), wrappers.next().flatten());
     }
 }
 
@@ -334,8 +418,8 @@ impl<M: Rule> Method for M {
     fn slots(&self) -> &'static [&'static str] {
         M::State::<f32>::NAMES
     }
-    fn keeps(&self, kept: &mut [bool]) {
-        Rule::keeps(self).write(kept);
+    fn keeps(&self, depths: &mut [u32]) {
+        Rule::keeps(self).write(depths);
     }
     fn initial(&self, values: &mut [f32]) {
         Rule::initial(self).write(values);
@@ -358,20 +442,23 @@ impl<M: Rule> Method for M {
     fn host_row(&self, t: u64, memory: &mut Memory, row: &mut [f64]) {
         self.hyper(t, memory).to_host(row);
     }
-    fn run_f32(&self, row: &[f64], theta: &mut [f32], g: &[f32], slots: &mut [&mut [f32]]) {
-        run::<M, f32>(row, theta, g, slots);
+    fn scope(&self) -> Scope {
+        M::SCOPE
     }
-    fn run_f64(&self, row: &[f64], theta: &mut [f64], g: &[f64], slots: &mut [&mut [f64]]) {
-        run::<M, f64>(row, theta, g, slots);
+    fn shares_f64(&self, step: &Step<'_, '_, f64>) -> Vec<Vec<f64>> {
+        shares::<M, f64>(step)
     }
-    fn run_interval(
-        &self,
-        row: &[f64],
-        theta: &mut [Interval],
-        g: &[Interval],
-        slots: &mut [&mut [Interval]],
-    ) {
-        run::<M, Interval>(row, theta, g, slots);
+    fn shares_interval(&self, step: &Step<'_, '_, Interval>) -> Vec<Vec<Interval>> {
+        shares::<M, Interval>(step)
+    }
+    fn run_f32(&self, step: Step<'_, '_, f32>) {
+        run::<M, f32>(step);
+    }
+    fn run_f64(&self, step: Step<'_, '_, f64>) {
+        run::<M, f64>(step);
+    }
+    fn run_interval(&self, step: Step<'_, '_, Interval>) {
+        run::<M, Interval>(step);
     }
     fn to_json(&self) -> serde_json::Value {
         let mut json = serde_json::to_value(self).unwrap_or_default();

@@ -5,7 +5,7 @@ mod common;
 
 use common::run::{BINDABLE, Home, check};
 use common::{gpu_main, trial};
-use wgpu_optim::{Config, Options, Packing, REGISTRY};
+use wgpu_optim::{Config, Lookahead, Options, Packing, REGISTRY, Wrappers};
 
 const STEPS: u64 = 10;
 
@@ -14,16 +14,23 @@ fn main() {
         let mut trials = vec![];
         for entry in REGISTRY {
             for (i, config) in (entry.variants)().into_iter().enumerate() {
-                for (name, home) in [
-                    ("arena", BINDABLE),
-                    ("tight arena", Home::Arena(Packing::Tight)),
-                    ("own buffers", Home::Own { gap: 64 }),
-                    ("own buffers, unaligned", Home::Own { gap: 3 }),
+                let (plain, mut wrapped) = (Options::default(), Options::default());
+                wrapped.wrappers = Wrappers {
+                    lookahead: Some(Lookahead { k: 3, alpha: 0.5 }),
+                    ema: Some(0.9),
+                    max_grad_norm: Some(100.0),
+                    max_grad_value: Some(1.0),
+                };
+                for (name, home, options) in [
+                    ("arena", BINDABLE, &plain),
+                    ("tight arena, everything around it", Home::Arena(Packing::Tight), &wrapped),
+                    ("own buffers", Home::Own { gap: 64 }, &plain),
+                    ("own buffers, unaligned", Home::Own { gap: 3 }, &plain),
                 ] {
-                    let config = config.clone();
+                    let (config, options) = (config.clone(), options.clone());
                     let name = format!("{} variant {i}, {name}", entry.name);
                     trials.push(trial(adapter, name.clone(), move |gpu| {
-                        let worst = check(gpu, &config, home, &Options::default(), STEPS);
+                        let worst = check(gpu, &config, home, &options, STEPS);
                         println!("worst {name} on {}: {:.3} of the interval", gpu.name, worst.units);
                         let json = config.method().to_json();
                         assert!(

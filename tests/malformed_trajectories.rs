@@ -26,7 +26,7 @@ fn the_unspoiled_file_loads() {
     assert_eq!(trajectory.tensors[1].param(2), [2.25]);
     assert_eq!(trajectory.displacement(), 8.25 - 0.5);
     assert_eq!(trajectory.largest(), 11.25);
-    assert!(trajectory.rule().is_ok());
+    assert!(trajectory.setup().is_ok());
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn a_run_far_away_or_into_nan_is_no_match() {
     }
     for (parts, word) in [(far, "got -5e307"), (nan, "got NaN")] {
         let trajectory = load(&parts.bytes()).unwrap();
-        let distance = on_reference(&trajectory, &trajectory.rule().unwrap()).unwrap();
+        let distance = on_reference(&trajectory, &trajectory.setup().unwrap()).unwrap();
         assert!(!distance.matches() && distance.share > 1e300, "{distance:?}");
         assert!(distance.place.contains(word), "{distance:?}");
     }
@@ -253,7 +253,7 @@ fn a_run_far_away_or_into_nan_is_no_match() {
 
 #[test]
 fn options_that_are_not_there_and_options_that_are_wrong() {
-    let rule = |parts: Parts| load(&parts.bytes()).unwrap().rule();
+    let rule = |parts: Parts| load(&parts.bytes()).unwrap().setup();
     for (optimizer, options, part) in [
         ("sophia", "{}", "optimizer 'sophia'"),
         ("", "{}", "optimizer ''"),

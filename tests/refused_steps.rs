@@ -88,9 +88,9 @@ fn every_refusal(run: &mut Run, config: &AnyRule) {
             }
             // Another variant of the rule may need a slot that does not exist.
             let (kept, slots) = (run.optimizer.slots(), other.method().slots());
-            let mut needs = vec![false; slots.len()];
+            let mut needs = vec![0; slots.len()];
             other.method().keeps(&mut needs);
-            let missing = slots.iter().zip(needs).find(|(slot, needed)| *needed && !kept.contains(slot));
+            let missing = slots.iter().zip(needs).find(|(slot, needed)| *needed > 0 && !kept.contains(slot));
             if let Some((slot, _)) = missing {
                 refused(run, other, |error| {
                     assert!(matches!(error, Error::MissingSlot { .. }), "{error}");

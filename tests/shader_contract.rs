@@ -12,15 +12,17 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use wgpu_optim::plan::Tile;
 use wgpu_optim::shader::{
-    Access, ENTRY_POINT, FIRST_STATE_BINDING, SlotLayout, WORKGROUP, compose, compose_with, row_quads,
+    Access, COMBINE, FIXED_BINDINGS, Kind, SlotLayout, WORKGROUP, compose, compose_with, norms, row_fields,
+    row_quads,
 };
-use wgpu_optim::{AnyRule, Config, FieldKind, Method, REGISTRY};
+use wgpu_optim::{AnyRule, Config, FieldKind, Lookahead, Method, REGISTRY, Wrappers};
 
 fn main() {
     let mut trials = vec![
         test("a shader, a Rust file and an entry for each rule", rules_are_whole),
         test("no shader has directives", no_directives),
         test("the frame reads the tile table as plan::Tile has it", tile_table),
+        test("combine translates", combine),
     ];
     for entry in REGISTRY {
         for (i, config) in (entry.variants)().into_iter().enumerate() {
@@ -56,6 +58,7 @@ struct Composed<'a> {
     method: &'a dyn Method,
     layout: &'a SlotLayout,
     access: Access,
+    kind: Kind,
     module: Module,
     info: ModuleInfo,
 }
@@ -69,26 +72,70 @@ fn parse(source: &str) -> (Module, ModuleInfo) {
     (module, info)
 }
 
-/// Both accesses and every number of state buffers, for the slots of this configuration and for all.
+/// Both accesses, every kind of dispatch and every number of state buffers, for the slots of this
+/// configuration and for all, with nothing and with everything around the rule.
 fn each_module(config: &AnyRule, check: fn(&Composed)) {
     let method = config.method();
-    let all = vec![true; method.slots().len()];
-    let mut own = vec![false; all.len()];
+    let mut own = vec![0; method.slots().len()];
     method.keeps(&mut own);
-    for kept in BTreeSet::from([all, own]) {
-        let count = kept.iter().filter(|kept| **kept).count();
-        for buffers in count.min(1)..=count {
-            let layout = SlotLayout { kept: kept.clone(), buffers };
-            for access in [Access::Quad, Access::Single] {
-                let (module, info) = parse(&compose(method, &layout, access));
-                check(&Composed { method, layout: &layout, access, module, info });
+    let all = own.iter().map(|depth| (*depth).max(1)).collect();
+    let everything = Wrappers {
+        lookahead: Some(Lookahead::default()),
+        ema: Some(0.9),
+        max_grad_norm: Some(1.0),
+        max_grad_value: Some(1.0),
+    };
+    for own in BTreeSet::from([all, own]) {
+        for wrappers in [Wrappers::default(), everything] {
+            let depths: Vec<u32> = own.iter().copied().chain(wrappers.depths()).collect();
+            let count = depths.iter().filter(|depth| **depth > 0).count();
+            for buffers in count.min(1)..=count {
+                let layout = SlotLayout { depths: depths.clone(), buffers, wrappers };
+                for (access, kind) in dispatches(method, &layout) {
+                    let (module, info) = parse(&compose(method, &layout, access, kind));
+                    check(&Composed { method, layout: &layout, access, kind, module, info });
+                }
             }
         }
     }
 }
 
+fn dispatches(method: &dyn Method, layout: &SlotLayout) -> Vec<(Access, Kind)> {
+    let mut kinds = vec![Kind::Apply];
+    if layout.wrappers.max_grad_norm.is_some() {
+        kinds.push(Kind::MeasureGradients);
+    }
+    if norms(method) > 0 {
+        kinds.push(Kind::MeasureRule);
+    }
+    let both = |kind| [(Access::Quad, kind), (Access::Single, kind)];
+    kinds.into_iter().flat_map(both).collect()
+}
+
+/// One state buffer for every slot that a rule may have.
+fn whole_layout(method: &dyn Method) -> SlotLayout {
+    let count = method.slots().len();
+    let depths = std::iter::repeat_n(1, count).chain([0, 0]).collect();
+    SlotLayout { depths, buffers: count, wrappers: Wrappers::default() }
+}
+
+/// The module between measuring and applying is the same for every rule.
+fn combine() {
+    let (module, info) = parse(COMBINE);
+    let names: BTreeSet<_> = module
+        .global_variables
+        .iter()
+        .filter_map(|(_, variable)| Some((variable.binding.as_ref()?.binding, variable.name.clone()?)))
+        .collect();
+    assert_eq!(names, BTreeSet::from([(0, "segments".into()), (1, "scratch".into())]));
+    let [entry] = &module.entry_points[..] else { panic!("one entry point") };
+    assert_eq!(entry.name, wgpu_optim::shader::COMBINE_ENTRY_POINT);
+    assert_eq!(entry.workgroup_size, [wgpu_optim::shader::COMBINE_WIDTH as u32, 1, 1]);
+    translates(&module, &info, &entry.name, entry.workgroup_size[0]);
+}
+
 fn bindings(composed: &Composed) {
-    let Composed { layout, access, module, .. } = composed;
+    let Composed { method, layout, access, kind, module, .. } = composed;
     let vec4 = |scalar| TypeInner::Vector { size: naga::VectorSize::Quad, scalar };
     let element = match access {
         Access::Quad => vec4(Scalar::F32),
@@ -100,11 +147,19 @@ fn bindings(composed: &Composed) {
         ("params".to_string(), write, element.clone()),
         ("grads".to_string(), read, element),
     ];
-    assert_eq!(expected.len(), FIRST_STATE_BINDING as usize);
-    expected.extend((0..layout.buffers).map(|i| (format!("state_{i}"), write, vec4(Scalar::F32))));
+    assert_eq!(expected.len(), FIXED_BINDINGS as usize);
+    if layout.has_scratch(*method) {
+        expected.push(("scratch".into(), write, vec4(Scalar::F32)));
+    }
+    assert_eq!(expected.len(), layout.first_state_binding(*method) as usize);
+    if *kind != Kind::MeasureGradients {
+        expected.extend((0..layout.buffers).map(|i| (format!("state_{i}"), write, vec4(Scalar::F32))));
+    }
 
-    assert_eq!(module.global_variables.len(), expected.len(), "{layout:?}");
-    for (_, variable) in module.global_variables.iter() {
+    let bound: Vec<_> =
+        module.global_variables.iter().filter(|(_, variable)| variable.binding.is_some()).collect();
+    assert_eq!(bound.len(), expected.len(), "{layout:?}");
+    for (_, variable) in bound {
         let binding = variable.binding.as_ref().unwrap();
         assert_eq!(binding.group, 0);
         let (name, access, element) = &expected[binding.binding as usize];
@@ -119,7 +174,7 @@ fn bindings(composed: &Composed) {
 
 fn entry_point(composed: &Composed) {
     let [entry] = &composed.module.entry_points[..] else { panic!("one entry point") };
-    assert_eq!(entry.name, ENTRY_POINT);
+    assert_eq!(entry.name, composed.kind.entry_point());
     assert_eq!(entry.stage, naga::ShaderStage::Compute);
     assert_eq!(entry.workgroup_size, [WORKGROUP, 1, 1]);
     assert!(entry.workgroup_size_overrides.is_none() && composed.module.overrides.is_empty());
@@ -134,17 +189,24 @@ fn members(module: &Module, name: &str) -> Vec<(String, u32, TypeInner)> {
 }
 
 fn structs(composed: &Composed) {
-    let Composed { method, module, .. } = composed;
+    let Composed { method, layout, module, .. } = composed;
     let scalar = |kind| match kind {
-        FieldKind::Real => Scalar::F32,
+        FieldKind::Real | FieldKind::Norm => Scalar::F32,
         FieldKind::Flag => Scalar::U32,
     };
+    if composed.kind == Kind::MeasureGradients {
+        return; // sees no rule
+    }
     let field = |(i, field): (u32, &wgpu_optim::Field)| {
         (field.name.to_string(), 4 * i, TypeInner::Scalar(scalar(field.kind)))
     };
     let fields: Vec<_> = (0..).zip(method.fields()).map(field).collect();
     assert_eq!(members(module, "Hyper"), fields);
-    assert!(row_quads(*method) * 4 >= fields.len());
+    assert!(row_quads(*method, layout) * 4 >= row_fields(*method, layout).len());
+    if layout.needs_extra(*method) {
+        let extra: Vec<_> = (0..).zip(&wgpu_optim::EXTRA_FIELDS).map(field).collect();
+        assert_eq!(members(module, "Extra"), extra);
+    }
 
     // WGSL has no empty structs.
     let slots = if method.slots().is_empty() { &["none"] } else { method.slots() };
@@ -158,7 +220,7 @@ fn forbidden(composed: &Composed) {
     let module = &composed.module;
     let functions = module.functions.iter().map(|(_, function)| function);
     for function in functions.chain([&module.entry_points[0].function]) {
-        let name = function.name.as_deref().unwrap_or(ENTRY_POINT);
+        let name = function.name.as_deref().unwrap_or(composed.kind.entry_point());
         let struct_of = |argument: u32| {
             module.types[function.arguments[argument as usize].ty].name.as_deref().unwrap_or_default()
         };
@@ -193,27 +255,31 @@ fn spirv(composed: &Composed) -> Vec<u32> {
 }
 
 fn other_languages(composed: &Composed) {
-    use naga::back::{glsl, hlsl, msl};
     let Composed { module, info, .. } = composed;
+    translates(module, info, composed.kind.entry_point(), WORKGROUP);
+}
+
+fn translates(module: &Module, info: &ModuleInfo, entry_point: &str, width: u32) {
+    use naga::back::{glsl, hlsl, msl};
     let (text, _) = msl::write_string(module, info, &Default::default(), &Default::default()).unwrap();
-    assert!(text.contains(ENTRY_POINT));
+    assert!(text.contains(entry_point));
 
     let (mut text, options, pipeline) = (String::new(), Default::default(), Default::default());
     let mut writer = hlsl::Writer::new(&mut text, &options, &pipeline);
     writer.write(module, info, None).unwrap();
-    assert!(text.contains(ENTRY_POINT) && text.contains(&format!("numthreads({WORKGROUP}, 1, 1)")));
+    assert!(text.contains(entry_point) && text.contains(&format!("numthreads({width}, 1, 1)")));
 
     let (mut text, options) = (String::new(), glsl::Options::default());
     assert_eq!(options.version, glsl::Version::new_gles(310));
     let pipeline = glsl::PipelineOptions {
         shader_stage: naga::ShaderStage::Compute,
-        entry_point: ENTRY_POINT.into(),
+        entry_point: entry_point.into(),
         multiview: None,
     };
     let mut writer =
         glsl::Writer::new(&mut text, module, info, &options, &pipeline, Default::default()).unwrap();
     writer.write().unwrap();
-    assert!(text.contains(&format!("local_size_x = {WORKGROUP}")));
+    assert!(text.contains(&format!("local_size_x = {width}")));
 }
 
 fn spirv_val_installed() -> bool {
@@ -239,8 +305,7 @@ fn spirv_val(composed: &Composed) {
 fn mutants(config: &AnyRule) {
     let method = config.method();
     assert!(!method.mutants().is_empty(), "a rule without mutants has no negative control");
-    let kept = vec![true; method.slots().len()];
-    let layout = SlotLayout { buffers: kept.len(), kept };
+    let layout = whole_layout(method);
     let mut names = BTreeSet::new();
     for mutant in method.mutants() {
         let name = mutant.name;
@@ -248,7 +313,9 @@ fn mutants(config: &AnyRule) {
         assert_eq!(method.wgsl().matches(mutant.find).count(), 1, "'{name}': {} stands once", mutant.find);
         assert_ne!(mutant.find, mutant.replace, "'{name}'");
         let wrong = method.wgsl().replace(mutant.find, mutant.replace);
-        parse(&compose_with(method, &wrong, &layout, Access::Quad));
+        for (access, kind) in dispatches(method, &layout) {
+            parse(&compose_with(method, &wrong, &layout, access, kind));
+        }
     }
 }
 
@@ -262,7 +329,9 @@ fn stems(folder: &str, extension: &str) -> BTreeSet<String> {
 
 fn rules_are_whole() {
     let mut shaders = stems("shaders", "wgsl");
-    for shared in ["frame", "access_quad", "access_single"] {
+    for shared in
+        ["frame", "access_quad", "access_single", "apply", "measure", "combine", "scratch", "wrappers"]
+    {
         assert!(shaders.remove(shared), "{shared}.wgsl");
     }
     let mut rust = stems("src/optimizers", "rs");
@@ -306,9 +375,10 @@ fn no_directives() {
 /// The words that the entry point takes from a tile's row stand where `plan::Tile` writes them.
 fn tile_table() {
     let rule = (REGISTRY[0].default)();
-    let layout = SlotLayout { kept: vec![true; rule.method().slots().len()], buffers: 1 };
-    let (module, _) = parse(&compose(rule.method(), &layout, Access::Quad));
-    let entry = &module.entry_points[0].function;
+    let layout = whole_layout(rule.method());
+    let (module, _) = parse(&compose(rule.method(), &layout, Access::Quad, Kind::Apply));
+    let (_, entry) =
+        module.functions.iter().find(|(_, function)| function.name.as_deref() == Some("find_tile")).unwrap();
     let rows = |name: &str| {
         let (handle, _) = entry.named_expressions.iter().find(|(_, found)| *found == name).unwrap();
         *handle
@@ -332,13 +402,17 @@ fn tile_table() {
         ("state", offset_of!(Tile, state)),
         ("count", offset_of!(Tile, count)),
     ];
-    for (i, (name, offset)) in rust.into_iter().enumerate() {
+    // The shader's own index comes first.
+    for (i, (name, offset)) in (1..).zip(rust) {
         assert_eq!(shader[i].0, name);
         assert_eq!(Some(composed.unwrap()[i]), word(place, (offset / 4) as u32), "{name}");
     }
     assert_eq!((offset_of!(Tile, group), size_of::<Tile>()), (16, 32), "the second vec4 of two");
     assert!(word(owner, 0).is_some(), "the group is the first word of the second vec4");
-    for unused in 1..4 {
+    let tensor = shader.iter().position(|(name, ..)| name == "tensor").unwrap();
+    assert_eq!(offset_of!(Tile, tensor), 20);
+    assert_eq!(Some(composed.unwrap()[tensor]), word(owner, 1), "tensor");
+    for unused in 2..4 {
         assert!(word(owner, unused).is_none(), "word {unused} of the second vec4 is not read by the frame");
     }
 }

@@ -5,6 +5,7 @@ mod common;
 
 use common::run::{BINDABLE, Run, Words, gradients, parameters};
 use common::{Gpu, gpu_main, trial};
+use wgpu_optim::shader::{FIXED_BINDINGS, norms};
 use wgpu_optim::wgpu::{Adapter, Limits};
 use wgpu_optim::{AnyRule, Config, Error, Optimizer, Options, ParamSet, REGISTRY, required_limits};
 
@@ -12,30 +13,54 @@ use wgpu_optim::{AnyRule, Config, Error, Optimizer, Options, ParamSet, REGISTRY,
 const LENS: [usize; 4] = [18_757, 5, 3_750, 12_500];
 const SIZE: u64 = 1 << 16;
 
-/// A limit, and whether a run on such a device has the number of dispatches that it should have.
-type Small = (&'static str, fn(&mut Limits), fn(usize, slots: usize) -> bool);
+/// What a rule needs and has.
+struct Needs {
+    /// Storage buffers before the slots: table, parameters, gradients, and the sums of a rule with norms.
+    fixed: u32,
+    slots: usize,
+    /// A ring keeps many values in one binding, which then has room for fewer elements.
+    ring: bool,
+}
+
+fn needs(config: &AnyRule) -> Needs {
+    let method = config.method();
+    let mut depths = vec![0; method.slots().len()];
+    method.keeps(&mut depths);
+    Needs {
+        fixed: FIXED_BINDINGS + u32::from(norms(method) > 0),
+        slots: depths.iter().filter(|depth| **depth > 0).count(),
+        ring: depths.iter().any(|depth| *depth > 1),
+    }
+}
+
+/// A limit, and whether a run on such a device has the number of windows that it should have.
+type Small = (&'static str, fn(&mut Limits, &Needs), fn(usize, &Needs) -> bool);
 
 const SMALL: [Small; 4] = [
     (
-        "4 storage buffers",
-        |limits| limits.max_storage_buffers_per_shader_stage = 4,
-        |dispatches, _| dispatches == 1,
+        "one storage buffer for all slots",
+        |limits, needs| limits.max_storage_buffers_per_shader_stage = needs.fixed + 1,
+        |windows, _| windows == 1,
     ),
     (
         "bindings of 64 KiB",
-        |limits| limits.max_storage_buffer_binding_size = SIZE,
-        |dispatches, _| dispatches == 3,
+        |limits, _| limits.max_storage_buffer_binding_size = SIZE,
+        |windows, needs| windows == 3 || needs.ring && windows > 3,
     ),
     (
-        "bindings of 64 KiB and 4 storage buffers",
-        |limits| {
+        "bindings of 64 KiB and one storage buffer for all slots",
+        |limits, needs| {
             limits.max_storage_buffer_binding_size = SIZE;
-            limits.max_storage_buffers_per_shader_stage = 4;
+            limits.max_storage_buffers_per_shader_stage = needs.fixed + 1;
         },
         // The slots share a binding, so a window has room for fewer elements.
-        |dispatches, slots| dispatches >= (2 * slots).max(3),
+        |windows, needs| windows >= (2 * needs.slots).max(3),
     ),
-    ("buffers of 80 KiB", |limits| limits.max_buffer_size = SIZE + SIZE / 4, |dispatches, _| dispatches == 2),
+    (
+        "buffers of 80 KiB",
+        |limits, _| limits.max_buffer_size = SIZE + SIZE / 4,
+        |windows, needs| windows == 2 || needs.ring && windows > 2,
+    ),
 ];
 
 fn main() {
@@ -50,10 +75,11 @@ fn main() {
                 let name = format!("{} variant {i}: small limits give the same bits", entry.name);
                 trials.push(trial(adapter, name, move |gpu| same_bits(gpu, &own, &rule)));
                 let own = adapter.clone();
-                let name = format!("{} variant {i}: 3 storage buffers", entry.name);
+                let name = format!("{} variant {i}: no storage buffer for slots", entry.name);
                 trials.push(trial(adapter, name, move |_| {
-                    let few = |limits: &mut Limits| limits.max_storage_buffers_per_shader_stage = 3;
-                    three_buffers(&open(&own, few), &config)
+                    let fixed = needs(&config).fixed;
+                    let few = |limits: &mut Limits| limits.max_storage_buffers_per_shader_stage = fixed;
+                    no_buffer_for_slots(&open(&own, few), &config)
                 }));
             }
         }
@@ -81,24 +107,28 @@ fn start<'a>(gpu: &'a Gpu, config: &AnyRule) -> Run<'a> {
 }
 
 fn same_bits(gpu: &Gpu, adapter: &Adapter, config: &AnyRule) {
+    let needs = needs(config);
+    // A rule with norms has a dispatch to measure for each window, and one to combine.
+    let windows = |run: &Run| match run.optimizer.dispatches_per_step() {
+        dispatches if needs.fixed > FIXED_BINDINGS => (dispatches - 1) / 2,
+        dispatches => dispatches,
+    };
     let mut run = start(gpu, config);
-    assert_eq!(run.optimizer.dispatches_per_step(), 1);
+    assert_eq!(windows(&run), 1);
     let expected = steps(&mut run).bits();
-    for (name, change, dispatches_are_right) in SMALL {
-        let gpu = open(adapter, change);
+    for (name, change, windows_are_right) in SMALL {
+        let gpu = open(adapter, |limits| change(limits, &needs));
         let mut run = start(&gpu, config);
-        let (dispatches, slots) = (run.optimizer.dispatches_per_step(), run.optimizer.slots().len());
-        assert!(dispatches_are_right(dispatches, slots), "{name}: {dispatches} dispatches");
+        assert!(windows_are_right(windows(&run), &needs), "{name}: {} windows", windows(&run));
         // Not assert_eq: every word would be printed.
         assert!(steps(&mut run).bits() == expected, "{name}: other bits");
     }
 }
 
-/// Room for table, parameters and gradients: enough for a rule without slots only.
-fn three_buffers(gpu: &Gpu, config: &AnyRule) {
-    let mut kept = vec![false; config.method().slots().len()];
-    config.method().keeps(&mut kept);
-    if !kept.contains(&true) {
+/// Enough for a rule without slots only.
+fn no_buffer_for_slots(gpu: &Gpu, config: &AnyRule) {
+    let needs = needs(config);
+    if needs.slots == 0 {
         steps(&mut start(gpu, config));
         return;
     }
@@ -107,7 +137,8 @@ fn three_buffers(gpu: &Gpu, config: &AnyRule) {
     params.tensor("w", [8], group);
     let params = params.build(&gpu.device).unwrap();
     let error = Optimizer::new(&gpu.device, &params, [config.clone()]).unwrap_err();
-    let Error::Limit { needed: 4, limit_name, limit: 3, .. } = &error else { panic!("{error}") };
+    let Error::Limit { needed, limit_name, limit, .. } = &error else { panic!("{error}") };
+    assert_eq!((*needed, *limit), (u64::from(needs.fixed) + 1, needs.fixed.into()));
     assert_eq!(*limit_name, "max_storage_buffers_per_shader_stage");
     assert!(error.to_string().contains(config.name()) && error.to_string().contains(limit_name));
 }

@@ -6,7 +6,7 @@
 use super::trajectory::Trajectory;
 use futures::future::{join, join_all};
 use wgpu_optim::wgpu;
-use wgpu_optim::{AnyRule, Download, Error, Optimizer, ParamSet, Reference, Refusal};
+use wgpu_optim::{Download, Error, Optimizer, Options, ParamSet, Reference, Refusal, Setup};
 
 /// The largest distance of a run from its recording.
 #[derive(Debug, Clone, Default)]
@@ -59,12 +59,12 @@ fn f32_bound(t: usize, displacement: f64, largest: f64) -> f64 {
 ///
 /// # Errors
 /// What [`Reference`] refuses.
-pub fn on_reference(trajectory: &Trajectory, rule: &AnyRule) -> Result<Distance, Error> {
+pub fn on_reference(trajectory: &Trajectory, setup: &Setup) -> Result<Distance, Error> {
     let displacement = trajectory.displacement();
     let bound = reference_tolerance(trajectory) * displacement;
     let exact = |x: &[f32]| x.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
     let inits = trajectory.tensors.iter().map(|tensor| (0, exact(&tensor.init)));
-    let mut reference = Reference::new([rule.clone()], inits)?;
+    let mut reference = Reference::new([setup.rule.clone()], inits)?.wrapped(setup.wrappers)?;
     let mut distance = Distance::default();
     for (step, lr) in trajectory.lr.iter().enumerate() {
         for group in reference.groups_mut() {
@@ -90,7 +90,7 @@ pub fn on_gpu(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
     trajectory: &Trajectory,
-    rule: &AnyRule,
+    setup: &Setup,
 ) -> Result<(Distance, usize), Error> {
     let (displacement, largest) = (trajectory.displacement(), trajectory.largest());
     let mut builder = ParamSet::builder();
@@ -98,7 +98,9 @@ pub fn on_gpu(
     let ids: Vec<_> =
         trajectory.tensors.iter().map(|tensor| builder.tensor(&tensor.name, &tensor.shape, group)).collect();
     let params = builder.build(device)?;
-    let mut optimizer = Optimizer::new(device, &params, [rule.clone()])?;
+    let mut options = Options::default();
+    options.wrappers = setup.wrappers;
+    let mut optimizer = Optimizer::with_options(device, &params, [setup.rule.clone()], &options)?;
     for (id, tensor) in ids.iter().zip(&trajectory.tensors) {
         params.write_param(queue, *id, &tensor.init)?;
     }

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use wgpu_optim::{AnyRule, Config};
+use wgpu_optim::{AnyRule, Config, Setup, Wrappers};
 
 /// Value of the metadata field `format`.
 pub const FORMAT: &str = "optimizer-trajectory/1";
@@ -127,12 +127,12 @@ impl Trajectory {
         self.lr.len()
     }
 
-    /// The configuration of the first step. **The one place that knows what can be replayed**: whatever
+    /// The rule of the first step and what stands around it. **The one place that knows what can be replayed**: whatever
     /// stands in `optimizer` and `options` is either turned into it here, or is unsupported.
     ///
     /// # Errors
     /// [`NoRule`].
-    pub fn rule(&self) -> Result<AnyRule, NoRule> {
+    pub fn setup(&self) -> Result<Setup, NoRule> {
         let invalid = |place, error: &dyn std::fmt::Display| {
             let problem = Problem::Refused { place, reason: error.to_string() };
             LoadError { file: self.file.clone(), problem }
@@ -142,18 +142,23 @@ impl Trajectory {
             return Err(NoRule::Unsupported(format!("optimizer '{}'", shorten(name))));
         };
         let known = default.method().to_json();
-        if let Some(option) = self.options.keys().find(|option| known.get(option).is_none()) {
+        let around = serde_json::to_value(Wrappers::default()).unwrap_or_default();
+        let unknown = |option: &&String| known.get(option).is_none() && around.get(option).is_none();
+        if let Some(option) = self.options.keys().find(unknown) {
             return Err(NoRule::Unsupported(format!("option '{}' of '{name}'", shorten(option))));
+        }
+        if name == "adashift" && self.options.get("reduce").is_some_and(|reduce| reduce == "max") {
+            return Err(NoRule::Unsupported("reduce \"max\" of 'adashift'".into()));
         }
         let mut options = self.options.clone();
         options.insert("optimizer".into(), name.as_str().into());
-        let mut rule =
-            AnyRule::from_options(options).map_err(|error| invalid("metadata 'options'", &error))?;
+        let mut setup =
+            Setup::from_options(options).map_err(|error| invalid("metadata 'options'", &error))?;
         // All are checked before anything runs; what is left is the first step's.
         for lr in self.lr.iter().rev() {
-            rule.set("lr", *lr).map_err(|error| invalid("metadata 'lr'", &error))?;
+            setup.rule.set("lr", *lr).map_err(|error| invalid("metadata 'lr'", &error))?;
         }
-        Ok(rule)
+        Ok(setup)
     }
 
     /// The largest distance of any parameter from its start, after any step.

@@ -3,10 +3,11 @@
 use super::Gpu;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use wgpu_optim::reference::{expect_step, host_row};
+use wgpu_optim::reference::{self, expect_step, host_row};
 use wgpu_optim::wgpu::{self, BufferUsages};
 use wgpu_optim::{
-    AnyRule, BufferRange, Config, Download, Interval, Memory, Optimizer, Options, Packing, ParamSet, TensorId,
+    AnyRule, BufferRange, Config, Download, Interval, Memory, Optimizer, Options, Packing, ParamSet,
+    TensorId, WRAPPER_SLOTS, Wrappers,
 };
 
 /// Where the tensors live.
@@ -32,6 +33,7 @@ pub struct Run<'a> {
     pub tensors: Vec<TensorId>,
     pub own: Option<(wgpu::Buffer, wgpu::Buffer)>,
     memory: Vec<Memory>,
+    wrappers: Wrappers,
     configs: Vec<AnyRule>,
 }
 
@@ -40,6 +42,7 @@ pub struct Run<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Words {
     pub theta: Vec<Vec<f32>>,
+    /// Of the rule, then of the wrappers; all values one behind the other for a ring.
     pub slots: Vec<Vec<Vec<f32>>>,
 }
 
@@ -122,7 +125,8 @@ impl<'a> Run<'a> {
         let params = builder.build(&gpu.device).unwrap();
         let optimizer = Optimizer::with_options(&gpu.device, &params, configs.to_vec(), options).unwrap();
         let memory = vec![Memory::default(); configs.len()];
-        Self { gpu, params, optimizer, tensors, own, memory, configs: configs.to_vec() }
+        let wrappers = options.wrappers;
+        Self { gpu, params, optimizer, tensors, own, memory, wrappers, configs: configs.to_vec() }
     }
 
     pub fn write_theta(&self, theta: &[Vec<f32>]) {
@@ -137,6 +141,11 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Every slot that the rule and the wrappers may have.
+    pub fn slot_names(&self) -> Vec<&'static str> {
+        self.configs[0].method().slots().iter().chain(&WRAPPER_SLOTS).copied().collect()
+    }
+
     /// Uploads gradients and takes one step.
     pub fn step(&mut self, gradients: &[Vec<f32>]) {
         self.write_gradients(gradients);
@@ -149,7 +158,7 @@ impl<'a> Run<'a> {
     pub fn read(&self) -> Words {
         let mut encoder = self.gpu.encoder();
         let kept = self.optimizer.slots();
-        let all = self.configs[0].method().slots();
+        let all = self.slot_names();
         let theta: Vec<Download> =
             self.tensors.iter().map(|id| self.params.download_param(&mut encoder, *id).unwrap()).collect();
         let mut slots = vec![];
@@ -182,19 +191,25 @@ impl<'a> Run<'a> {
             .configs
             .iter()
             .zip(&mut self.memory)
-            .map(|(config, memory)| host_row(config.method(), t, memory))
+            .map(|(config, memory)| host_row(config.method(), &self.wrappers, t, memory))
+            .collect();
+        let tensors: Vec<reference::Words<'_>> = self
+            .tensors
+            .iter()
+            .enumerate()
+            .map(|(tensor, id)| {
+                let group = self.params.tensor(*id).unwrap().group.index();
+                reference::Words {
+                    method: self.configs[group].method(),
+                    row: &rows[group],
+                    theta: &before.theta[tensor],
+                    g: &gradients[tensor],
+                    slots: &before.slots[tensor],
+                }
+            })
             .collect();
         let mut worst = Worst::default();
-        for (tensor, id) in self.tensors.iter().enumerate() {
-            let group = self.params.tensor(*id).unwrap().group.index();
-            let method = self.configs[group].method();
-            let expected = expect_step(
-                method,
-                &rows[group],
-                &before.theta[tensor],
-                &gradients[tensor],
-                &before.slots[tensor],
-            );
+        for (tensor, expected) in expect_step(t, &self.wrappers, &tensors).into_iter().enumerate() {
             for (i, allowed) in expected.theta.iter().enumerate() {
                 worst.see(after.theta[tensor][i], *allowed, || {
                     format!("step {t}, tensor {tensor}, theta[{i}]")
@@ -203,7 +218,7 @@ impl<'a> Run<'a> {
             for (slot, allowed) in expected.slots.iter().enumerate() {
                 for (i, allowed) in allowed.iter().enumerate() {
                     worst.see(after.slots[tensor][slot][i], *allowed, || {
-                        format!("step {t}, tensor {tensor}, {}[{i}]", method.slots()[slot])
+                        format!("step {t}, tensor {tensor}, {}[{i}]", self.slot_names()[slot])
                     });
                 }
             }

@@ -133,7 +133,7 @@ pub fn load(bytes: &[u8]) -> Result<Trajectory, String> {
                 );
             }
             // What was accepted can be replayed: to a verdict or a refusal, not to a panic.
-            match trajectory.rule() {
+            match trajectory.setup() {
                 Ok(rule) => assert!(!on_reference(&trajectory, &rule).unwrap().share.is_nan()),
                 Err(reason) => assert!(reason.to_string().len() < 1000, "{reason}"),
             }

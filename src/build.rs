@@ -1,0 +1,412 @@
+//! What an optimizer makes once on the device: tables, slots, pipelines, bind groups, and the list of
+//! dispatches that every step repeats.
+
+use crate::error::Error;
+use crate::limits::{largest_binding, need};
+use crate::params::ParamSet;
+use crate::plan::{ELEMENT, Plan, Window};
+use crate::rule::{Config, MAX_SLOTS, Method, Scope};
+use crate::scope::guarded;
+use crate::shader::{
+    Access, COMBINE, COMBINE_ENTRY_POINT, COMBINE_WIDTH, Kind, MAX_NORMS, SlotLayout, compose_with, norms,
+};
+use crate::wrappers::WRAPPER_SLOTS;
+use std::collections::HashMap;
+use wgpu::BufferUsages;
+
+/// Bytes of a vec4 of the table.
+const QUAD: u64 = 16;
+/// Vec4 before the rows in a table.
+const HEADER: usize = 2;
+/// Byte at which a table's rows start.
+pub(crate) const ROWS_AT: u64 = HEADER as u64 * QUAD;
+
+/// Tiles that one invocation adds up.
+const FEW_TILES: usize = 16;
+
+/// One dispatch of a step.
+#[derive(Debug)]
+pub(crate) struct Dispatch {
+    pub pipeline: wgpu::ComputePipeline,
+    pub bind_group: wgpu::BindGroup,
+    pub grid: (u32, u32),
+}
+
+/// A window's own buffers.
+#[derive(Debug)]
+pub(crate) struct WindowBuffers {
+    pub table: wgpu::Buffer,
+    pub state: Vec<wgpu::Buffer>,
+    pub state_len: u64,
+}
+
+/// Everything on the device.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub windows: Vec<WindowBuffers>,
+    /// See `shaders/scratch.wgsl`.
+    pub scratch: Option<wgpu::Buffer>,
+    /// In the order of a step.
+    pub dispatches: Vec<Dispatch>,
+}
+
+/// Makes all of it.
+pub(crate) struct Builder<'a, C> {
+    pub device: &'a wgpu::Device,
+    pub params: &'a ParamSet,
+    pub method: &'a dyn Method,
+    pub wgsl: &'a str,
+    pub layout: &'a SlotLayout,
+    pub label: &'a str,
+    pub groups: &'a [C],
+    pub row_words: usize,
+}
+
+/// The partial sums of a segment: its first tile among all windows' tiles, its tiles, and its result.
+struct Segment {
+    first: usize,
+    tiles: usize,
+    result: usize,
+}
+
+impl<C: Config> Builder<'_, C> {
+    pub fn build(&self, plan: &Plan, limits: &wgpu::Limits) -> Result<Built, Error> {
+        let scratch_size = self.scratch_size(tiles(plan));
+        self.check_sizes(plan, scratch_size, limits)?;
+        let what = format!("the slots of '{}'", self.method.name());
+        let (windows, scratch) = guarded(self.device, &what, || {
+            let (mut windows, mut before) = (vec![], 0);
+            for window in &plan.windows {
+                windows.push(self.window(window, before)?);
+                before += window.tiles.len();
+            }
+            let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC;
+            let scratch = (scratch_size > 0).then(|| self.buffer("norms", scratch_size, usage, false));
+            Ok::<_, Error>((windows, scratch))
+        })??;
+        let dispatches = guarded(self.device, self.method.name(), || {
+            self.dispatches(plan, &windows, scratch.as_ref(), limits.max_compute_workgroups_per_dimension)
+        })??;
+        Ok(Built { windows, scratch, dispatches })
+    }
+
+    /// Vec4 of results in the scratch buffer: the gradients' norm, then a tensor's norms each.
+    fn results(&self) -> usize {
+        match self.method.scope() {
+            _ if norms(self.method) == 0 => 1,
+            Scope::All => 2,
+            Scope::Tensor => 1 + self.params.tensors.len(),
+        }
+    }
+
+    /// Partial sums of a tile, in the widest of the measuring dispatches.
+    fn quantities(&self) -> usize {
+        norms(self.method).max(1)
+    }
+
+    fn scratch_size(&self, tiles: usize) -> u64 {
+        if self.layout.has_scratch(self.method) && tiles > 0 {
+            (self.results() + tiles * self.quantities()) as u64 * QUAD
+        } else {
+            0
+        }
+    }
+
+    fn check_sizes(&self, plan: &Plan, scratch: u64, limits: &wgpu::Limits) -> Result<(), Error> {
+        let (binding, limit_name) = largest_binding(limits);
+        let table = format!("table of {} groups, in bytes", self.groups.len());
+        for window in &plan.windows {
+            need(self.method, &table, self.table_size(window), limit_name, binding)?;
+            let (rows, limit) = (window.grid.1.into(), limits.max_compute_workgroups_per_dimension.into());
+            need(self.method, "rows of workgroups", rows, "max_compute_workgroups_per_dimension", limit)?;
+        }
+        need(self.method, "partial sums, in bytes", scratch, limit_name, binding)?;
+        if norms(self.method) > MAX_NORMS {
+            let reason = format!("it has {} norms, more than {MAX_NORMS}", norms(self.method));
+            return Err(Error::Shader { rule: self.method.name().into(), reason });
+        }
+        Ok(())
+    }
+
+    /// Every dispatch of a step: measure and combine the gradients, measure and combine what the rule
+    /// wants, apply.
+    fn dispatches(
+        &self,
+        plan: &Plan,
+        windows: &[WindowBuffers],
+        scratch: Option<&wgpu::Buffer>,
+        limit: u32,
+    ) -> Result<Vec<Dispatch>, Error> {
+        let layout = self.bind_group_layout();
+        let pipeline_layout = self.pipeline_layout(&layout);
+        let groups: Vec<wgpu::BindGroup> = plan
+            .windows
+            .iter()
+            .zip(windows)
+            .map(|(window, buffers)| self.bind_group(window, buffers, scratch, &layout))
+            .collect();
+        let mut pipelines = HashMap::new();
+        let mut each_window = |kind: Kind, dispatches: &mut Vec<Dispatch>| {
+            for (window, bind_group) in plan.windows.iter().zip(&groups) {
+                let pipeline = pipelines
+                    .entry((window.access, kind))
+                    .or_insert_with(|| self.pipeline(window.access, kind, &pipeline_layout));
+                let (pipeline, bind_group) = (pipeline.clone(), bind_group.clone());
+                dispatches.push(Dispatch { pipeline, bind_group, grid: window.grid });
+            }
+        };
+        let mut dispatches = vec![];
+        if let Some(scratch) = scratch {
+            let combine = self.combine_pipeline();
+            if self.layout.wrappers.max_grad_norm.is_some() {
+                each_window(Kind::MeasureGradients, &mut dispatches);
+                let all = [Segment { first: 0, tiles: tiles(plan), result: 0 }];
+                dispatches.push(self.combine(&combine, &all, 1, scratch, limit)?);
+            }
+            if norms(self.method) > 0 {
+                each_window(Kind::MeasureRule, &mut dispatches);
+                let segments = self.segments(plan);
+                dispatches.push(self.combine(&combine, &segments, norms(self.method), scratch, limit)?);
+            }
+        }
+        each_window(Kind::Apply, &mut dispatches);
+        Ok(dispatches)
+    }
+
+    /// What the rule's norms are taken over.
+    fn segments(&self, plan: &Plan) -> Vec<Segment> {
+        if self.method.scope() == Scope::All {
+            return vec![Segment { first: 0, tiles: tiles(plan), result: 1 }];
+        }
+        // Without merging, a tensor's tiles are neighbours, also from one window to the next.
+        let mut segments: Vec<(u32, Segment)> = vec![];
+        for (index, tile) in plan.windows.iter().flat_map(|window| &window.tiles).enumerate() {
+            match segments.last_mut() {
+                Some((tensor, segment)) if *tensor == tile.tensor => segment.tiles += 1,
+                _ => {
+                    let segment = Segment { first: index, tiles: 1, result: 1 + tile.tensor as usize };
+                    segments.push((tile.tensor, segment));
+                }
+            }
+        }
+        segments.into_iter().map(|(_, segment)| segment).collect()
+    }
+
+    fn combine(
+        &self,
+        pipeline: &wgpu::ComputePipeline,
+        segments: &[Segment],
+        quantities: usize,
+        scratch: &wgpu::Buffer,
+        limit: u32,
+    ) -> Result<Dispatch, Error> {
+        // Each of the first takes a workgroup, of the others an invocation.
+        let (many, few): (Vec<&Segment>, Vec<&Segment>) =
+            segments.iter().partition(|segment| segment.tiles > FEW_TILES);
+        let header = [many.len() as u32, quantities as u32, few.len() as u32, 0];
+        let row = |segment: &&Segment| {
+            // The partial sums of a tile are neighbours.
+            let first = self.results() + segment.first * quantities;
+            [first as u32, segment.tiles as u32, segment.result as u32, 0]
+        };
+        let words: Vec<[u32; 4]> = std::iter::once(header).chain(many.iter().chain(&few).map(row)).collect();
+        let bytes: &[u8] = bytemuck::cast_slice(&words);
+        let table = self.filled("segments", bytes.len() as u64, BufferUsages::STORAGE, |view| {
+            view.copy_from_slice(bytes);
+        })?;
+        let bind_group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(self.label),
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &[
+                wgpu::BindGroupEntry { binding: 0, resource: table.as_entire_binding() },
+                wgpu::BindGroupEntry { binding: 1, resource: scratch.as_entire_binding() },
+            ],
+        });
+        let workgroups = many.len() + few.len().div_ceil(COMBINE_WIDTH);
+        let grid = crate::plan::fold(workgroups as u64, limit);
+        Ok(Dispatch { pipeline: pipeline.clone(), bind_group, grid })
+    }
+
+    fn module(&self, wgsl: std::borrow::Cow<'_, str>) -> wgpu::ShaderModule {
+        self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(self.label),
+            source: wgpu::ShaderSource::Wgsl(wgsl),
+        })
+    }
+
+    fn pipeline(&self, access: Access, kind: Kind, layout: &wgpu::PipelineLayout) -> wgpu::ComputePipeline {
+        let module = self.module(compose_with(self.method, self.wgsl, self.layout, access, kind).into());
+        self.compute_pipeline(&module, kind.entry_point(), Some(layout))
+    }
+
+    fn combine_pipeline(&self) -> wgpu::ComputePipeline {
+        self.compute_pipeline(&self.module(COMBINE.into()), COMBINE_ENTRY_POINT, None)
+    }
+
+    fn compute_pipeline(
+        &self,
+        module: &wgpu::ShaderModule,
+        entry_point: &str,
+        layout: Option<&wgpu::PipelineLayout>,
+    ) -> wgpu::ComputePipeline {
+        self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(self.label),
+            layout,
+            module,
+            entry_point: Some(entry_point),
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            cache: None,
+        })
+    }
+
+    /// One layout for every kind of dispatch over a window, so that they share a bind group.
+    fn bind_group_layout(&self) -> wgpu::BindGroupLayout {
+        let entry = |binding: u32| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer {
+                // The table and the gradients are only read.
+                ty: wgpu::BufferBindingType::Storage { read_only: binding == 0 || binding == 2 },
+                has_dynamic_offset: false,
+                min_binding_size: None,
+            },
+            count: None,
+        };
+        let bindings = self.layout.first_state_binding(self.method) + self.layout.buffers as u32;
+        let entries: Vec<_> = (0..bindings).map(entry).collect();
+        let label = Some(self.label);
+        self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries })
+    }
+
+    fn pipeline_layout(&self, group: &wgpu::BindGroupLayout) -> wgpu::PipelineLayout {
+        self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(self.label),
+            bind_group_layouts: &[Some(group)],
+            immediate_size: 0,
+        })
+    }
+
+    fn bind_group(
+        &self,
+        window: &Window,
+        buffers: &WindowBuffers,
+        scratch: Option<&wgpu::Buffer>,
+        layout: &wgpu::BindGroupLayout,
+    ) -> wgpu::BindGroup {
+        let pair = &self.params.pairs[window.block];
+        let range = |buffer, range: &std::ops::Range<u64>| {
+            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer,
+                offset: range.start,
+                size: wgpu::BufferSize::new(range.end - range.start),
+            })
+        };
+        let fixed = [
+            buffers.table.as_entire_binding(),
+            range(&pair.param, &window.param),
+            range(&pair.grad, &window.grad),
+        ];
+        let rest = scratch.into_iter().chain(&buffers.state).map(wgpu::Buffer::as_entire_binding);
+        let entries: Vec<_> = (0..)
+            .zip(fixed.into_iter().chain(rest))
+            .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
+            .collect();
+        self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(self.label),
+            layout,
+            entries: &entries,
+        })
+    }
+
+    fn table_size(&self, window: &Window) -> u64 {
+        ROWS_AT + (self.groups.len() * self.row_words * 4 + std::mem::size_of_val(&window.tiles[..])) as u64
+    }
+
+    /// A window's table and slots; `before` tiles are in the windows before it.
+    fn window(&self, window: &Window, before: usize) -> Result<WindowBuffers, Error> {
+        let table = self.table(window, before)?;
+        let state = (0..self.layout.buffers).map(|buffer| self.state(window, buffer));
+        Ok(WindowBuffers { table, state: state.collect::<Result<_, _>>()?, state_len: window.state })
+    }
+
+    /// Header, rows (written at every step) and tiles; see `shaders/frame.wgsl`.
+    fn table(&self, window: &Window, before: usize) -> Result<wgpu::Buffer, Error> {
+        let row_quads = self.row_words / 4;
+        let tiles_at = HEADER + self.groups.len() * row_quads;
+        let header = [
+            [window.tiles.len() as u32, tiles_at as u32, row_quads as u32, (window.state / 4) as u32],
+            [self.results() as u32, before as u32, 0, 0],
+        ];
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
+        self.filled("table", self.table_size(window), usage, |view| {
+            view.slice(..ROWS_AT as usize).copy_from_slice(bytemuck::cast_slice(&header));
+            view.slice(tiles_at * QUAD as usize..).copy_from_slice(bytemuck::cast_slice(&window.tiles));
+        })
+    }
+
+    /// One state buffer, its slots at their initial values.
+    fn state(&self, window: &Window, buffer: usize) -> Result<wgpu::Buffer, Error> {
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+        let slots: Vec<usize> = self.layout.slots_in(buffer).collect();
+        let names = || self.method.slots().iter().chain(&WRAPPER_SLOTS);
+        let names: Vec<&str> = slots.iter().filter_map(|slot| names().nth(*slot).copied()).collect();
+        let name = format!("slots {}", names.join(", "));
+        let size = u64::from(self.layout.depth_of(buffer)) * window.state * ELEMENT;
+        let initial = |group: u32, slot: usize| {
+            let mut values = [0f32; MAX_SLOTS];
+            self.groups[group as usize].method().initial(&mut values[..self.method.slots().len()]);
+            values[slot]
+        };
+        let all_zero =
+            (0..self.groups.len() as u32).all(|group| slots.iter().all(|slot| initial(group, *slot) == 0.0));
+        if all_zero {
+            // wgpu hands out zeroed buffers.
+            return Ok(self.buffer(&name, size, usage, false));
+        }
+        self.filled(&name, size, usage, |view| {
+            let ranks = slots.iter().flat_map(|slot| {
+                let first = self.layout.place(*slot).map_or(0, |(_, rank)| rank);
+                (first..first + self.layout.depths[*slot]).map(move |rank| (rank, *slot))
+            });
+            for (rank, slot) in ranks {
+                for tile in &window.tiles {
+                    let start = (u64::from(rank) * window.state + u64::from(tile.state)) * ELEMENT;
+                    let values = vec![initial(tile.group, slot); tile.count as usize];
+                    let bytes: &[u8] = bytemuck::cast_slice(&values);
+                    view.slice(start as usize..start as usize + bytes.len()).copy_from_slice(bytes);
+                }
+            }
+        })
+    }
+
+    fn buffer(&self, name: &str, size: u64, usage: BufferUsages, mapped: bool) -> wgpu::Buffer {
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(&format!("{}: {name}", self.label)),
+            size,
+            usage,
+            mapped_at_creation: mapped,
+        })
+    }
+
+    /// A buffer with contents.
+    fn filled(
+        &self,
+        name: &str,
+        size: u64,
+        usage: BufferUsages,
+        fill: impl FnOnce(&mut wgpu::BufferViewMut),
+    ) -> Result<wgpu::Buffer, Error> {
+        let buffer = self.buffer(name, size, usage, true);
+        let mut view = buffer
+            .get_mapped_range_mut(..)
+            .map_err(|error| Error::DeviceLost { reason: error.to_string() })?;
+        fill(&mut view);
+        drop(view);
+        buffer.unmap();
+        Ok(buffer)
+    }
+}
+
+fn tiles(plan: &Plan) -> usize {
+    plan.windows.iter().map(|window| window.tiles.len()).sum()
+}

@@ -1,0 +1,197 @@
+//! What may stand around any rule: clipping before it, Lookahead and an average of the weights after it.
+//! The Rust twin of `shaders/wrappers.wgsl`.
+
+use crate::error::Refusal;
+use crate::real::Real;
+use crate::rule::{Field, FieldKind, Limit};
+use serde::{Deserialize, Serialize};
+
+/// Lookahead: every `k` steps the parameters go back to a point between where they are and where they
+/// were `k` steps ago.
+///
+/// **Source**: M. Zhang, J. Lucas, G. Hinton, J. Ba, "Lookahead Optimizer: k steps forward, 1 step back",
+/// 2019, algorithm 1. The inner rule's state is left as it is at a synchronisation, as in the authors'
+/// default.
+///
+/// **State**: `slow`, 4 bytes a parameter, the parameters at the first step.
+///
+/// **Cost**: 8 bytes a parameter more in every k-th step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lookahead {
+    /// Steps between synchronisations, at least 1. Default 5.
+    pub k: u64,
+    /// Share of the way forward that is kept, in (0, 1]. Default 0.5.
+    pub alpha: f64,
+}
+
+impl Default for Lookahead {
+    fn default() -> Self {
+        Self { k: 5, alpha: 0.5 }
+    }
+}
+
+/// The wrappers of one optimizer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Wrappers {
+    /// Lookahead around the rule.
+    pub lookahead: Option<Lookahead>,
+    /// Decay of an exponential average of the weights, in [0, 1): `ema <- ema + (1 - decay) (theta - ema)`
+    /// after every step, kept in the slot `ema`, for evaluation. 4 bytes of state and 8 of traffic a
+    /// parameter.
+    pub ema: Option<f64>,
+    /// Largest norm of all gradients of all groups, above 0: they are scaled by `min(max_grad_norm / norm, 1)`.
+    /// Costs two dispatches more and reads the gradients once more, 4 bytes a parameter. What is not finite
+    /// is left out of the norm. **Source**: R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training
+    /// Recurrent Neural Networks", 2013, algorithm 1. `torch.nn.utils.clip_grad_norm_` adds 1e-6 to the norm.
+    pub max_grad_norm: Option<f64>,
+    /// Largest magnitude of a gradient, above 0, after its scaling by `max_grad_norm`.
+    pub max_grad_value: Option<f64>,
+}
+
+/// Names of the wrappers' slots; they follow the rule's.
+pub const WRAPPER_SLOTS: [&str; 2] = ["slow", "ema"];
+
+/// The words that follow a rule's row where wrappers or a ring need them: `struct Extra`.
+pub const EXTRA_FIELDS: [Field; 7] = [
+    Field { name: "ring", kind: FieldKind::Flag },
+    Field { name: "first", kind: FieldKind::Flag },
+    Field { name: "sync", kind: FieldKind::Flag },
+    Field { name: "alpha", kind: FieldKind::Real },
+    Field { name: "one_minus_decay", kind: FieldKind::Real },
+    Field { name: "max_norm", kind: FieldKind::Real },
+    Field { name: "max_value", kind: FieldKind::Real },
+];
+
+impl Wrappers {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`Refusal`] of `lookahead.k`, `lookahead.alpha`, `ema`, `max_grad_norm` or `max_grad_value`.
+    pub fn validate(&self) -> Result<(), Refusal> {
+        if let Some(Lookahead { k, alpha }) = self.lookahead {
+            if k == 0 {
+                return Err(Refusal::new("lookahead.k", k, "at least 1"));
+            }
+            if !(alpha > 0.0 && alpha <= 1.0) {
+                return Err(Refusal::new("lookahead.alpha", alpha, "in (0, 1]"));
+            }
+        }
+        for (field, value) in [("max_grad_norm", self.max_grad_norm), ("max_grad_value", self.max_grad_value)]
+        {
+            let range = Limit::Above(0.0);
+            if let Some(value) = value.filter(|value| !range.allows(*value)) {
+                return Err(Refusal::new(field, value, range.to_string()));
+            }
+        }
+        let range = Limit::HalfOpen(0.0, 1.0);
+        match self.ema {
+            Some(decay) if !range.allows(decay) => Err(Refusal::new("ema", decay, range.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Values kept of each of [`WRAPPER_SLOTS`].
+    pub fn depths(&self) -> [u32; 2] {
+        [self.lookahead.is_some().into(), self.ema.is_some().into()]
+    }
+
+    /// The words of step `t`, with the rule's place in its ring.
+    pub fn row(&self, t: u64, ring: u32) -> [f64; EXTRA_FIELDS.len()] {
+        let Lookahead { k, alpha } = self.lookahead.unwrap_or_default();
+        let sync = self.lookahead.is_some() && t.is_multiple_of(k.max(1));
+        let one_minus_decay = 1.0 - self.ema.unwrap_or(0.0);
+        let [max_norm, max_value] =
+            [self.max_grad_norm, self.max_grad_value].map(|limit| limit.unwrap_or(f64::from(f32::MAX)));
+        [f64::from(ring), f64::from(t == 1), f64::from(sync), alpha, one_minus_decay, max_norm, max_value]
+    }
+}
+
+/// `struct Extra` of the shader, in the arithmetic `R`.
+pub(crate) struct Extra<R> {
+    first: bool,
+    sync: bool,
+    alpha: R,
+    one_minus_decay: R,
+    max_norm: R,
+    max_value: R,
+}
+
+impl<R: Real> Extra<R> {
+    pub(crate) fn from_host(values: &[f64]) -> Self {
+        let [_, first, sync, alpha, one_minus_decay, max_norm, max_value] = *values else {
+            unreachable!("one value for each of EXTRA_FIELDS")
+        };
+        Self {
+            first: first != 0.0,
+            sync: sync != 0.0,
+            alpha: R::host(alpha),
+            one_minus_decay: R::host(one_minus_decay),
+            max_norm: R::host(max_norm),
+            max_value: R::host(max_value),
+        }
+    }
+
+    /// One gradient as the rule sees it. `norm` is 0 where nothing is clipped by norm.
+    pub(crate) fn clip(&self, g: R, norm: R) -> R {
+        let factor = self.max_norm.if_less(norm, self.max_norm / norm, R::host(1.0));
+        (g * factor).clamp(-self.max_value, self.max_value)
+    }
+
+    /// One parameter: `start` before the rule's step, `theta` after it; the slots where they are kept.
+    pub(crate) fn apply(&self, start: R, theta: R, slow: Option<&mut R>, ema: Option<&mut R>) -> R {
+        let mut theta = theta;
+        if let Some(slow) = slow {
+            if self.first {
+                *slow = start;
+            }
+            if self.sync {
+                *slow = *slow + self.alpha * (theta - *slow);
+                theta = *slow;
+            }
+        }
+        if let Some(ema) = ema {
+            let before = if self.first { start } else { *ema };
+            *ema = before + self.one_minus_decay * (theta - before);
+        }
+        theta
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Reference;
+    use crate::optimizers::{Adam, Sgd};
+    use crate::rule::Rule;
+
+    /// The largest distance between a rule with Lookahead and the same rule without, over 60 steps.
+    fn distance<M: Rule>(rule: &M, lookahead: Lookahead) -> f64 {
+        let start = vec![0.5, -3.0, 1e-3, 0.0];
+        let plain = Reference::new([rule.clone()], [(0, start)]).unwrap();
+        let wrappers = Wrappers { lookahead: Some(lookahead), ..Wrappers::default() };
+        let (mut plain, mut wrapped) = (plain.clone(), plain.wrapped(wrappers).unwrap());
+        let mut largest = 0f64;
+        for t in 0..60u32 {
+            let g: Vec<f64> = (0..4).map(|i| f64::from((t * t + 5 * i * t) % 19) - 9.0).collect();
+            plain.step(std::slice::from_ref(&g)).unwrap();
+            wrapped.step(&[g]).unwrap();
+            for (a, b) in plain.tensors()[0].theta.iter().zip(&wrapped.tensors()[0].theta) {
+                largest = largest.max((a - b).abs());
+            }
+        }
+        largest
+    }
+
+    /// With alpha = 1 all of the way forward is kept: the inner rule, to f64's rounding.
+    #[test]
+    fn lookahead_of_all_the_way_is_the_inner_rule() {
+        let (adam, sgd) = (Adam::adamw(), Sgd { momentum: 0.9, nesterov: true, ..Sgd::default() });
+        for k in [1, 5] {
+            let all = Lookahead { k, alpha: 1.0 };
+            assert!(distance(&adam, all) < 1e-14 && distance(&sgd, all) < 1e-14, "k = {k}");
+        }
+        assert!(distance(&adam, Lookahead { k: 5, alpha: 0.9 }) > 1e-4, "less than all is another rule");
+    }
+}

@@ -1,0 +1,212 @@
+//! Claims about the deterministic sums: right to 1e-6 for any magnitudes and sizes, the same bits every time
+//! and for any split into windows and encoders, per tensor where they are per tensor.
+
+mod common;
+
+use common::run::{BINDABLE, Home, Run, gradients, parameters, resolve};
+use common::{Gpu, gpu_main, trial};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use wgpu_optim::optimizers::{Lamb, Sgd};
+use wgpu_optim::{AnyRule, Options, Packing, REGISTRY, Wrappers};
+
+fn clipping(max_grad_norm: f64) -> Options {
+    let mut options = Options::default();
+    options.wrappers = Wrappers { max_grad_norm: Some(max_grad_norm), ..Wrappers::default() };
+    options
+}
+
+/// The norm that the device finds, and the count of what is not finite.
+fn measured(gpu: &Gpu, lens: &[usize], g: &[Vec<f32>], home: Home) -> (f32, f32) {
+    let tensors: Vec<_> = lens.iter().map(|len| (*len, 0)).collect();
+    let sgd = AnyRule::new(Sgd::default());
+    let mut run = Run::new(gpu, &[sgd], &tensors, home, &clipping(1.0));
+    run.step(g);
+    let mut encoder = gpu.encoder();
+    let download = run.optimizer.download_grad_norm(&mut encoder).unwrap();
+    gpu.submit(encoder);
+    let words = resolve(gpu, vec![download]).concat();
+    (words[0], words[1])
+}
+
+fn truth(g: &[Vec<f32>]) -> f64 {
+    let squares = g.iter().flatten().filter(|x| x.is_finite()).map(|x| f64::from(*x).powi(2));
+    squares.sum::<f64>().sqrt()
+}
+
+fn close(got: f32, truth: f64, what: &str) {
+    let error = (f64::from(got) - truth).abs();
+    assert!(error <= 1e-6 * truth, "{what}: got {got:e}, truth {truth:e}, relative {:e}", error / truth);
+}
+
+/// From the smallest to the largest numbers, where naive squares underflow or overflow.
+fn right_over_all_magnitudes(gpu: &Gpu) {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let lens = [5000, 3, 260];
+    for exponent in [-37, -30, -25, -19, -12, -7, 0, 7, 12, 18, 19, 25, 30, 36] {
+        let scale = 10f64.powi(exponent);
+        let mut one = || (rng.random_range(-1.0..1.0) * scale) as f32;
+        let g: Vec<Vec<f32>> = lens.iter().map(|len| (0..*len).map(|_| one()).collect()).collect();
+        close(measured(gpu, &lens, &g, BINDABLE).0, truth(&g), &format!("magnitude 1e{exponent}"));
+    }
+    // All of them at once, and each alone among zeros.
+    let mixed: Vec<f32> = (0..4000).map(|i| 10f32.powi(i % 70 - 35)).collect();
+    let mixed = [mixed];
+    close(measured(gpu, &[4000], &mixed, BINDABLE).0, truth(&mixed), "mixed magnitudes");
+    for value in [1e-37f32, 1e-20, 1.0, 1e20, 3e38] {
+        let mut g = vec![0.0; 777];
+        g[321] = value;
+        close(measured(gpu, &[777], &[g], BINDABLE).0, f64::from(value), "one among zeros");
+    }
+    assert_eq!(measured(gpu, &[777], &[vec![0.0; 777]], BINDABLE), (0.0, 0.0));
+}
+
+/// What is not finite is counted and left out.
+fn counts_what_is_not_finite(gpu: &Gpu) {
+    let mut g = gradients(3, 0, &[9000]);
+    for (at, value) in [(0, f32::NAN), (4097, f32::INFINITY), (8999, f32::NEG_INFINITY)] {
+        g[0][at] = value;
+    }
+    let (norm, count) = measured(gpu, &[9000], &g, BINDABLE);
+    assert_eq!(count, 3.0);
+    close(norm, truth(&g), "with three that are not finite");
+}
+
+/// Sizes around quads, workgroups and tiles, and nine decades of gradients.
+fn right_for_any_size(gpu: &Gpu) {
+    for len in [1, 2, 3, 4, 5, 255, 256, 257, 4095, 4096, 4097, 8191, 8193, 100_003] {
+        let g = gradients(4, 0, &[len]);
+        for home in [BINDABLE, Home::Own { gap: 3 }] {
+            close(measured(gpu, &[len], &g, home).0, truth(&g), &format!("{len} elements, {home:?}"));
+        }
+    }
+    let lens: Vec<usize> = (0..10_000).map(|i| 1 + i * 7 % 61).collect();
+    let g = gradients(5, 0, &lens);
+    close(measured(gpu, &lens, &g, Home::Arena(Packing::Tight)).0, truth(&g), "10 000 tensors");
+}
+
+/// 2^24 values of one sign, where a serial f32 sum would stand still.
+fn right_for_many(gpu: &Gpu) {
+    let len = 1 << 24;
+    let g: Vec<f32> = (0..len).map(|i| 1.0 + (i % 7) as f32 / 8.0).collect();
+    let g = [g];
+    close(measured(gpu, &[len], &g, BINDABLE).0, truth(&g), "2^24 values");
+}
+
+/// The same bits from run to run and wherever the tensors lie.
+fn same_bits(gpu: &Gpu) {
+    let lens = [70_000, 3, 9000];
+    let g = gradients(6, 0, &lens);
+    let norm = |home| measured(gpu, &lens, &g, home).0.to_bits();
+    let first = norm(BINDABLE);
+    assert_eq!(norm(BINDABLE), first, "run to run");
+    for home in [Home::Arena(Packing::Tight), Home::Own { gap: 64 }, Home::Own { gap: 3 }] {
+        assert_eq!(norm(home), first, "{home:?}");
+    }
+}
+
+/// Windows cut by a small binding limit give the bits of one window.
+fn windows_do_not_matter(adapter: &wgpu_optim::wgpu::Adapter) {
+    let limits = |binding| wgpu_optim::wgpu::Limits {
+        max_storage_buffer_binding_size: binding,
+        ..wgpu_optim::required_limits(adapter)
+    };
+    for config in [AnyRule::named("adamw").unwrap(), AnyRule::new(Lamb::default())] {
+        let run = |binding| {
+            let gpu = Gpu::open_with(adapter, limits(binding));
+            let lens = [100_000, 5, 70_001];
+            let tensors = [(100_000, 0), (5, 0), (70_001, 0)];
+            let mut run = Run::new(&gpu, std::slice::from_ref(&config), &tensors, BINDABLE, &clipping(0.5));
+            run.write_theta(&parameters(1, &lens));
+            for step in 0..3 {
+                run.step(&gradients(2, step, &lens));
+            }
+            (run.optimizer.dispatches_per_step(), run.read().bits())
+        };
+        let (one, expected) = run(1 << 27);
+        let (many, got) = run(1 << 18);
+        assert!(many > one, "{many} dispatches are not more than {one}");
+        assert!(got == expected, "{}: {many} dispatches differ from {one}", config.name());
+    }
+}
+
+/// Three dispatches, whatever the number of groups and tensors.
+fn dispatches_are_honest(gpu: &Gpu) {
+    let config = AnyRule::named("adamw").unwrap();
+    for (tensors, groups) in [(1, 1), (500, 20)] {
+        let lens: Vec<_> = (0..tensors).map(|i| (10, i % groups)).collect();
+        let configs = vec![config.clone(); groups];
+        let clipped = Run::new(gpu, &configs, &lens, BINDABLE, &clipping(1.0));
+        assert_eq!(clipped.optimizer.dispatches_per_step(), 3);
+        let plain = Run::new(gpu, &configs, &lens, BINDABLE, &Options::default());
+        assert_eq!(plain.optimizer.dispatches_per_step(), 1);
+    }
+}
+
+/// Ratios are each tensor's own: other tensors do not act on a tensor, however large they are.
+fn ratios_are_per_tensor(gpu: &Gpu) {
+    let lamb = AnyRule::new(Lamb { lr: 0.1, ..Lamb::default() });
+    let lens = [300, 4097];
+    let theta = parameters(1, &lens);
+    let g = gradients(2, 0, &lens);
+    let step = |members: &[usize]| {
+        let tensors: Vec<_> = members.iter().map(|i| (lens[*i], 0)).collect();
+        let mut run = Run::new(gpu, std::slice::from_ref(&lamb), &tensors, BINDABLE, &Options::default());
+        run.write_theta(&members.iter().map(|i| theta[*i].clone()).collect::<Vec<_>>());
+        run.step(&members.iter().map(|i| g[*i].clone()).collect::<Vec<_>>());
+        run.read().theta
+    };
+    let together = step(&[0, 1]);
+    assert!(together[0] == step(&[0])[0] && together[1] == step(&[1])[0], "one common ratio?");
+}
+
+/// A norm below the limit changes no bit; above it, the rule sees scaled gradients.
+fn clipping_only_above_the_limit(gpu: &Gpu, config: &AnyRule) {
+    let lens = [1500, 77];
+    let tensors = [(1500, 0), (77, 0)];
+    let g = gradients(7, 0, &lens);
+    let after = |options: &Options| {
+        let mut run = Run::new(gpu, std::slice::from_ref(config), &tensors, BINDABLE, options);
+        run.write_theta(&parameters(1, &lens));
+        run.step(&g);
+        run.read()
+    };
+    let tile = |mut options: Options| {
+        options.tile = Some(4096);
+        options
+    };
+    let plain = after(&tile(Options::default()));
+    assert!(after(&tile(clipping(1.001 * truth(&g)))).bits() == plain.bits(), "below the limit");
+    let (before, clipped) = (&plain, after(&tile(clipping(0.01 * truth(&g)))));
+    // Rules free of scale keep their parameters; some slot tells then, or the rule has no say in it.
+    let scale_free = ["signsgd", "lion", "adadelta"].contains(&config.name());
+    assert!(scale_free || clipped.bits() != before.bits(), "above the limit nothing changes");
+}
+
+/// What holds on a device.
+type Claim = fn(&Gpu);
+
+fn main() {
+    gpu_main("norms", |adapter| {
+        let claims: [(&str, Claim); 7] = [
+            ("right over all magnitudes", right_over_all_magnitudes),
+            ("what is not finite is counted", counts_what_is_not_finite),
+            ("right for any size", right_for_any_size),
+            ("right for many", right_for_many),
+            ("same bits", same_bits),
+            ("three dispatches", dispatches_are_honest),
+            ("ratios are per tensor", ratios_are_per_tensor),
+        ];
+        let mut trials: Vec<_> =
+            claims.into_iter().map(|(name, claim)| trial(adapter, name, claim)).collect();
+        let again = adapter.clone();
+        trials.push(trial(adapter, "windows do not matter", move |_| windows_do_not_matter(&again)));
+        for entry in REGISTRY {
+            for (i, config) in (entry.variants)().into_iter().enumerate() {
+                let name = format!("{} variant {i}: clipping only above the limit", entry.name);
+                trials.push(trial(adapter, name, move |gpu| clipping_only_above_the_limit(gpu, &config)));
+            }
+        }
+        trials
+    });
+}
