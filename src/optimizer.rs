@@ -333,14 +333,18 @@ impl<C: Config> Optimizer<C> {
     /// The rows of the next step: host scalars in f64, rounded once.
     fn write_rows(&mut self) {
         let t = self.step + 1;
+        let extra_words = self.wrappers.row(t, 0);
+        let has_extra = self.layout.needs_extra(self.groups[0].method());
         let mut values = [0f64; MAX_FIELDS + EXTRA_FIELDS.len()];
         let rows = self.rows.chunks_exact_mut(self.row_words.max(1));
         for ((group, memory), row) in self.groups.iter().zip(&mut self.memory).zip(rows) {
             let method = group.method();
             let own = method.fields().len();
             method.host_row(t, memory, &mut values[..own]);
-            let extra = &mut values[own..own + EXTRA_FIELDS.len()];
-            extra.copy_from_slice(&self.wrappers.row(t, ring_place(method, t)));
+            if has_extra {
+                values[own..own + EXTRA_FIELDS.len()].copy_from_slice(&extra_words);
+                values[own] = f64::from(ring_place(method, t));
+            }
             for ((word, value), field) in row.iter_mut().zip(&values).zip(&self.row_fields) {
                 *word = match field.kind {
                     FieldKind::Real | FieldKind::Norm => (*value as f32).to_bits(),

@@ -10,6 +10,7 @@ use crate::real::Real;
 use crate::wrappers::Extra;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::cell::Cell;
 use std::fmt::Debug;
 
 /// What one group's rule carries on the host from step to step, for host scalars that are
@@ -18,8 +19,23 @@ pub type Memory = [f64; 4];
 
 /// `beta^t` in f64, for bias corrections: by repeated squaring, several times faster than `powf`. Its
 /// relative error of up to `t 2^-53` disappears in `1 - beta^t`.
+///
+/// Hundreds of groups with the same beta ask for the same power in every step: the last ones are kept.
 pub fn beta_power(beta: f64, t: u64) -> f64 {
-    beta.powi(t.min(i32::MAX as u64) as i32)
+    thread_local! {
+        static LAST: [Cell<(f64, u64, f64)>; 8] = const { [const { Cell::new((f64::NAN, 0, f64::NAN)) }; 8] };
+    }
+    let place = beta.to_bits().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61;
+    LAST.with(|last| {
+        let cell = &last[place as usize];
+        let (known_beta, known_t, known) = cell.get();
+        if known_beta == beta && known_t == t {
+            return known;
+        }
+        let power = beta.powi(t.min(i32::MAX as u64) as i32);
+        cell.set((beta, t, power));
+        power
+    })
 }
 
 /// More fields than any row of host scalars has.
