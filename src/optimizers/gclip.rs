@@ -120,6 +120,6 @@ impl Rule for GClip {
     }
 
     fn example() -> Self {
-        Self { lr: 0.3, ..Self::default() }
+        Self { lr: 1.0, ..Self::default() }
     }
 }

@@ -172,6 +172,7 @@ impl Rule for Lars {
     }
 
     fn example() -> Self {
-        Self { lr: 20.0, ..Self::default() }
+        // Biases start at zero and first move by lr itself, so lr stays moderate.
+        Self { lr: 0.3, trust_coefficient: 0.03, ..Self::default() }
     }
 }
