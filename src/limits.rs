@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::rule::Method;
-use crate::shader::{COMBINE_WIDTH, FIXED_BINDINGS, SlotLayout, WORKGROUP, norms};
+use crate::shader::{COMBINE_WIDTH, SlotLayout, WORKGROUP};
 use crate::wrappers::Wrappers;
 
 /// The limits to request: WebGPU's defaults, with the adapter's own sizes of buffers and bindings, which
@@ -52,10 +52,10 @@ pub(crate) fn slot_layout(
     wrappers: Wrappers,
     limits: &wgpu::Limits,
 ) -> Result<SlotLayout, Error> {
-    let count = depths.iter().filter(|depth| **depth > 0).count();
+    let mut layout = SlotLayout { depths, buffers: 0, wrappers };
+    let count = layout.count();
     let buffers = limits.max_storage_buffers_per_shader_stage;
-    let scratch = wrappers.max_grad_norm.is_some() || norms(method) > 0;
-    let fixed = FIXED_BINDINGS + u32::from(scratch);
+    let fixed = layout.first_state_binding(method);
     let needed = fixed + u32::from(count > 0);
     need(
         method,
@@ -71,7 +71,7 @@ pub(crate) fn slot_layout(
         "max_compute_invocations_per_workgroup",
         limits.max_compute_invocations_per_workgroup.into(),
     )?;
-    if scratch {
+    if layout.has_scratch(method) {
         need(
             method,
             "invocations a workgroup, to combine norms",
@@ -87,5 +87,6 @@ pub(crate) fn slot_layout(
         "max_compute_workgroup_size_x",
         limits.max_compute_workgroup_size_x.into(),
     )?;
-    Ok(SlotLayout { depths, buffers: count.min((buffers - fixed) as usize), wrappers })
+    layout.buffers = count.min((buffers - fixed) as usize);
+    Ok(layout)
 }

@@ -1,4 +1,4 @@
-//! The dispatcher: rows of host scalars up, one dispatch a window, nothing back.
+//! The dispatcher: rows of host scalars up, the same few dispatches every step, nothing back.
 
 use crate::build::{Builder, Built, Dispatch, ROWS_AT};
 use crate::error::Error;
