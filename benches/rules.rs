@@ -19,7 +19,7 @@ fn bytes(rule: &AnyRule) -> f64 {
     let mut depths = vec![0; method.slots().len()];
     method.keeps(&mut depths);
     let kept = depths.iter().filter(|depth| **depth > 0).count();
-    let measured = wgpu_optim::shader::norms(method) > 0;
+    let measured = wgpu_optim::shader::measured_fields(method) > 0;
     (12 + 8 * kept + if measured { 8 + 4 * kept } else { 0 }) as f64
 }
 

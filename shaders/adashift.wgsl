@@ -3,17 +3,17 @@
 //
 //   g     <- g + l2 theta
 //   m     <- beta1 (m - leave h) + enter g              h: the g of keep steps ago, 0 before
-//   v     <- beta2 v + (1 - beta2) h^2
+//   v     <- beta2 v + (1 - beta2) phi(h)^2             phi(h): the largest |h| of the tensor, or h itself
 //   theta <- keep theta - lr m / (sqrt(v / bc2) + eps)  bc2 = 1 - beta2^(t - keep); no step where v = 0,
 //                                                       so none before step keep + 1
 //
 //   enter = 1 / W, leave = beta1^(keep - 1) / W, W = 1 + beta1 + ... + beta1^(keep - 1)
 //
 // Source: Zhou, Zhang, Lu, Wang, Zhang, Yu, "AdaShift: Decorrelation and Convergence of Adaptive Learning
-//   Rate Methods", 2019, with moving-average windows and phi the identity (reduce "none").
+//   Rate Methods", 2019, with moving-average windows.
 // State: m, v, and h, a ring of keep gradients.
 // Differences: m is updated in place, where the paper sums the ring: the same numbers in exact arithmetic.
-//   The paper's phi for networks is the largest h^2 of each tensor. m gathers gradients from the first step
+//   v is kept once for each parameter also where it is one number a tensor. m gathers gradients from the first step
 //   on, as in the paper; some implementations start it at step keep + 1. A coordinate whose old gradients
 //   were all 0 stands still, as in the authors' code; others divide its m by eps.
 
@@ -28,6 +28,8 @@ struct Hyper {
     lr: f32,
     l2: f32,
     keep: f32,
+    whole: u32,
+    largest: f32,
 }
 
 struct State {
@@ -36,10 +38,19 @@ struct State {
     h: f32,
 }
 
+struct Measured {
+    largest: f32,
+}
+
+fn measure(theta: f32, g: f32, s: State, h: Hyper) -> Measured {
+    return Measured(abs(s.h));
+}
+
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     let g = gradient + h.l2 * theta;
     (*s).m = h.beta1 * ((*s).m - h.leave * (*s).h) + h.enter * g;
-    (*s).v = h.beta2 * (*s).v + h.one_minus_beta2 * ((*s).h * (*s).h);
+    let phi = select((*s).h, h.largest, h.whole != 0u);
+    (*s).v = h.beta2 * (*s).v + h.one_minus_beta2 * (phi * phi);
     (*s).h = g;
     let denom = sqrt((*s).v * h.inv_bc2) + h.eps;
     let step = select((*s).m / denom, 0.0, (*s).v == 0.0);

@@ -12,10 +12,14 @@ fn optimizer_step(
         return;
     }
     let row = load_row(tile);
+    let take = taken();
     for (var i = lane; 4u * i < tile.count; i += WORKGROUP) {
         let live = min(tile.count - 4u * i, 4u);
-        let theta = load_theta(tile, i, live);
-        let g = load_gradient(tile, i, live);
-        store_theta(tile, i, live, update_quad(theta, g, tile.state / 4u + i, tile.slot_stride, row));
+        if (take) {
+            let theta = load_theta(tile, i, live);
+            let g = load_gradient(tile, i, live);
+            store_theta(tile, i, live, update_quad(theta, g, tile.state / 4u + i, tile.slot_stride, row));
+        }
+        clear_gradient(tile, i, live);
     }
 }

@@ -1,9 +1,12 @@
 // combine.wgsl: the small dispatch between measure and apply. For each segment (a tensor, or all of them) it
-// adds the tiles' partial sums in an order that depends on their number alone, and stores up to four norms.
+// adds the tiles' partial sums in an order that depends on their number alone, and stores up to four results.
 // A segment of many tiles takes a workgroup; of few, an invocation. A module of its own.
 //
-//   segments[0]       (segments that take a workgroup each, quantities, the others, 0)
-//   segments[1 + i]   (first partial sum, tiles, where the result goes, 0)
+//   segments[0]       (segments that take a workgroup each, quantities, the others,
+//                      two bits for each quantity: 0 a norm, 1 a largest magnitude, 2 a plain sum)
+//   segments[1]       (1 if these are the gradients, bits of what they are multiplied by, 1 if steps may be skipped, 0)
+//   segments[2]       (bits of the loss scale's growth, of its back-off, its interval or 0, 0)
+//   segments[3 + i]   (first partial sum, tiles, where the result goes, 1 if these are all gradients)
 
 const WIDTH: u32 = 256u;
 
@@ -24,17 +27,57 @@ fn norm(sum: vec4<f32>) -> f32 {
     return sqrt(sum.z) * 0x1p-64;
 }
 
+fn kind_of(quantity: u32) -> u32 {
+    return (segments[0].w >> (2u * quantity)) & 3u;
+}
+
+fn join(a: vec4<f32>, b: vec4<f32>, quantity: u32) -> vec4<f32> {
+    return select(a + b, max(a, b), kind_of(quantity) == 1u);
+}
+
+fn value_of(sum: vec4<f32>, quantity: u32) -> f32 {
+    return select(sum.x, norm(sum), kind_of(quantity) == 0u);
+}
+
 fn sum_of(segment: vec4<u32>, quantities: u32, quantity: u32, first: u32, stride: u32) -> vec4<f32> {
     var sum = vec4<f32>(0.0);
     for (var tile = first; tile < segment.y; tile += stride) {
-        sum += scratch[segment.x + tile * quantities + quantity];
+        sum = join(sum, scratch[segment.x + tile * quantities + quantity], quantity);
     }
     return sum;
 }
 
-// The gradients' norm is measured alone and carries the count of what was not finite.
-fn store(segment: vec4<u32>, quantities: u32, norms: vec4<f32>, count: f32) {
-    scratch[segment.z] = select(norms, vec4<f32>(norms.x, count, 0.0, 0.0), quantities == 1u);
+// Whether this step is taken, which row of host scalars it uses, and the next step's loss scale. A skipped
+// step's row is used by the step after it: rows wait in a ring, and each skipped step is one more to go back.
+fn control(bad: f32) {
+    let count = scratch[2];
+    let places = u32(count.w);
+    let back = min(u32(count.x), places - 1u);
+    let place = (u32(count.z) + places - back) % places;
+    let take = bad == 0.0;
+    let interval = f32(segments[2].z);
+    let good = select(0.0, count.y + 1.0, take);
+    let grows = interval > 0.0 && good >= interval;
+    let scale = scratch[1].x;
+    var next = select(scale * bitcast<f32>(segments[2].y), scale, take);
+    next = select(next, next * bitcast<f32>(segments[2].x), grows);
+    next = clamp(next, 0x1p-40, 0x1p60);
+    scratch[1] = vec4<f32>(next, select(1.0 / scale, 1.0, scale == 1.0), select(0.0, 1.0, take), f32(place));
+    scratch[2] = vec4<f32>(select(count.x + 1.0, count.x, take), select(good, 0.0, grows), count.z, count.w);
+}
+
+fn store(segment: vec4<u32>, results: vec4<f32>, bad: f32) {
+    let gradients = segments[1];
+    if (gradients.x == 0u) {
+        scratch[segment.z] = results;
+        return;
+    }
+    var norm = results.x * bitcast<f32>(gradients.y);
+    if (segment.w != 0u && gradients.z != 0u) {
+        control(bad);
+        norm *= scratch[1].y;
+    }
+    scratch[segment.z] = vec4<f32>(norm, bad, 0.0, 0.0);
 }
 
 @compute @workgroup_size(WIDTH)
@@ -45,37 +88,37 @@ fn optimizer_combine(
 ) {
     let header = segments[0];
     let index = id.y * grid.x + id.x;
-    var norms = vec4<f32>(0.0);
+    var results = vec4<f32>(0.0);
     if (index >= header.x) {
         let small = (index - header.x) * WIDTH + lane;
         if (small < header.z) {
-            let segment = segments[1u + header.x + small];
-            var count = 0.0;
+            let segment = segments[3u + header.x + small];
+            var bad = 0.0;
             for (var quantity = 0u; quantity < header.y; quantity++) {
                 let sum = sum_of(segment, header.y, quantity, 0u, 1u);
-                norms[quantity] = norm(sum);
-                count = sum.w;
+                results[quantity] = value_of(sum, quantity);
+                bad = sum.w;
             }
-            store(segment, header.y, norms, count);
+            store(segment, results, bad);
         }
         return;
     }
-    let segment = segments[1u + index];
+    let segment = segments[3u + index];
     for (var quantity = 0u; quantity < header.y; quantity++) {
         tree[lane] = sum_of(segment, header.y, quantity, lane, WIDTH);
         workgroupBarrier();
         for (var half = WIDTH / 2u; half > 0u; half /= 2u) {
             if (lane < half) {
-                tree[lane] += tree[lane + half];
+                tree[lane] = join(tree[lane], tree[lane + half], quantity);
             }
             workgroupBarrier();
         }
-        norms[quantity] = norm(tree[0]);
+        results[quantity] = value_of(tree[0], quantity);
         if (quantity + 1u < header.y) {
             workgroupBarrier();
         }
     }
     if (lane == 0u) {
-        store(segment, header.y, norms, tree[0].w);
+        store(segment, results, tree[0].w);
     }
 }

@@ -4,7 +4,8 @@
 // One workgroup handles one tile: a run of elements of one parameter group. The table says which:
 //
 //   table[0]                     (number of tiles, where the tiles start, vec4 a row, vec4 a packed slot)
-//   table[1]                     (where the partial sums start in the scratch buffer, tiles in windows before, 0, 0)
+//   table[1]                     (where the partial sums start in the scratch buffer, tiles in windows before,
+//                                 vec4 of all groups' rows, 0)
 //   table[2 + group * row ...]   that group's host scalars: `struct Hyper`, then `struct Extra` if used
 //   table[tiles + 2 i]           (first parameter, first gradient, first state element, elements)
 //   table[tiles + 2 i + 1]       (group, tensor, 0, 0)

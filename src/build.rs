@@ -1,14 +1,15 @@
 //! What an optimizer makes once on the device: tables, slots, pipelines, bind groups, and the list of
 //! dispatches that every step repeats.
 
+use crate::any_rule::Config;
 use crate::error::Error;
 use crate::limits::{largest_binding, need};
 use crate::params::ParamSet;
 use crate::plan::{ELEMENT, Plan, Window};
-use crate::rule::{Config, MAX_SLOTS, Method, Scope};
+use crate::rule::{FieldKind, MAX_SLOTS, Method, Scope};
 use crate::scope::guarded;
 use crate::shader::{
-    Access, COMBINE, COMBINE_ENTRY_POINT, COMBINE_WIDTH, Kind, MAX_NORMS, SlotLayout, compose_with, norms,
+    Access, COMBINE, COMBINE_ENTRY_POINT, COMBINE_WIDTH, Kind, MAX_MEASURED, SlotLayout, compose_with,
 };
 use crate::wrappers::WRAPPER_SLOTS;
 use std::collections::HashMap;
@@ -60,13 +61,17 @@ pub(crate) struct Builder<'a, C> {
     pub label: &'a str,
     pub groups: &'a [C],
     pub row_words: usize,
+    /// Rows of a group that a table has room for: more than one where steps may be skipped.
+    pub places: usize,
 }
 
-/// The partial sums of a segment: its first tile among all windows' tiles, its tiles, and its result.
+/// The partial sums of a segment: its first tile among all windows' tiles, its tiles, the place of its result,
+/// and whether it is everything.
 struct Segment {
     first: usize,
     tiles: usize,
     result: usize,
+    all: bool,
 }
 
 impl<C: Config> Builder<'_, C> {
@@ -80,9 +85,7 @@ impl<C: Config> Builder<'_, C> {
                 windows.push(self.window(window, before)?);
                 before += window.tiles.len();
             }
-            let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC;
-            let scratch = (scratch_size > 0).then(|| self.buffer("norms", scratch_size, usage, false));
-            Ok::<_, Error>((windows, scratch))
+            Ok::<_, Error>((windows, self.scratch(scratch_size)?))
         })??;
         let dispatches = guarded(self.device, self.method.name(), || {
             self.dispatches(plan, &windows, scratch.as_ref(), limits.max_compute_workgroups_per_dimension)
@@ -90,18 +93,27 @@ impl<C: Config> Builder<'_, C> {
         Ok(Built { windows, scratch, dispatches })
     }
 
-    /// Vec4 of results in the scratch buffer: the gradients' norm, then a tensor's norms each.
+    /// Vec4 of the scratch buffer before the partial sums.
     fn results(&self) -> usize {
-        match self.method.scope() {
-            _ if norms(self.method) == 0 => 1,
-            Scope::All => 2,
-            Scope::Tensor => 1 + self.params.tensors.len(),
-        }
+        self.layout.results(self.method, self.params.tensors.len())
     }
 
     /// Partial sums of a tile, in the widest of the measuring dispatches.
     fn quantities(&self) -> usize {
-        norms(self.method).max(1)
+        let kinds = self.layout.measuring(self.method);
+        kinds.iter().map(|kind| self.layout.quantities(self.method, *kind).len()).max().unwrap_or(0)
+    }
+
+    /// The scratch buffer, ready for the first step.
+    fn scratch(&self, size: u64) -> Result<Option<wgpu::Buffer>, Error> {
+        if size == 0 {
+            return Ok(None);
+        }
+        let scale = self.layout.wrappers.loss_scale.map_or(1.0, |scale| scale.initial as f32);
+        let header = [[0.0; 4], [scale, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, self.places as f32]];
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+        let header: &[u8] = bytemuck::cast_slice(&header);
+        self.filled("norms", size, usage, |view| view.slice(..header.len()).copy_from_slice(header)).map(Some)
     }
 
     fn scratch_size(&self, tiles: usize) -> u64 {
@@ -121,8 +133,9 @@ impl<C: Config> Builder<'_, C> {
             need(self.method, "rows of workgroups", rows, "max_compute_workgroups_per_dimension", limit)?;
         }
         need(self.method, "partial sums, in bytes", scratch, limit_name, binding)?;
-        if norms(self.method) > MAX_NORMS {
-            let reason = format!("it has {} norms, more than {MAX_NORMS}", norms(self.method));
+        let measured = self.layout.measured(self.method).count();
+        if measured > MAX_MEASURED {
+            let reason = format!("it measures {measured} fields, more than {MAX_MEASURED}");
             return Err(Error::Shader { rule: self.method.name().into(), reason });
         }
         Ok(())
@@ -158,58 +171,77 @@ impl<C: Config> Builder<'_, C> {
         let mut dispatches = vec![];
         if let Some(scratch) = scratch {
             let combine = self.combine_pipeline();
-            if self.layout.wrappers.max_grad_norm.is_some() {
-                each_window(Kind::MeasureGradients, &mut dispatches);
-                let all = [Segment { first: 0, tiles: tiles(plan), result: 0 }];
-                dispatches.push(self.combine(&combine, &all, 1, scratch, limit)?);
-            }
-            if norms(self.method) > 0 {
-                each_window(Kind::MeasureRule, &mut dispatches);
-                let segments = self.segments(plan);
-                dispatches.push(self.combine(&combine, &segments, norms(self.method), scratch, limit)?);
+            for kind in self.layout.measuring(self.method) {
+                each_window(kind, &mut dispatches);
+                dispatches.push(self.combine(&combine, kind, &self.segments(plan, kind), scratch, limit)?);
             }
         }
         each_window(Kind::Apply, &mut dispatches);
         Ok(dispatches)
     }
 
-    /// What the rule's norms are taken over.
-    fn segments(&self, plan: &Plan) -> Vec<Segment> {
-        if self.method.scope() == Scope::All {
-            return vec![Segment { first: 0, tiles: tiles(plan), result: 1 }];
+    /// What a measuring dispatch's results are taken over.
+    fn segments(&self, plan: &Plan, kind: Kind) -> Vec<Segment> {
+        let result = self.layout.result(self.method, kind);
+        let all = |result| Segment { first: 0, tiles: tiles(plan), result, all: true };
+        let mut segments = match kind {
+            Kind::MeasureGradients => vec![all(0)],
+            Kind::MeasureRule if self.method.scope() == Scope::All => return vec![all(result)],
+            _ => vec![],
+        };
+        if kind == Kind::MeasureGradients && self.layout.wrappers.max_tensor_norm.is_none() {
+            return segments;
         }
         // Without merging, a tensor's tiles are neighbours, also from one window to the next.
-        let mut segments: Vec<(u32, Segment)> = vec![];
+        let mut tensors: Vec<(u32, Segment)> = vec![];
         for (index, tile) in plan.windows.iter().flat_map(|window| &window.tiles).enumerate() {
-            match segments.last_mut() {
+            match tensors.last_mut() {
                 Some((tensor, segment)) if *tensor == tile.tensor => segment.tiles += 1,
                 _ => {
-                    let segment = Segment { first: index, tiles: 1, result: 1 + tile.tensor as usize };
-                    segments.push((tile.tensor, segment));
+                    let result = result + tile.tensor as usize * self.layout.results_of_tensor(self.method);
+                    tensors.push((tile.tensor, Segment { first: index, tiles: 1, result, all: false }));
                 }
             }
         }
-        segments.into_iter().map(|(_, segment)| segment).collect()
+        segments.extend(tensors.into_iter().map(|(_, segment)| segment));
+        segments
     }
 
     fn combine(
         &self,
         pipeline: &wgpu::ComputePipeline,
+        kind: Kind,
         segments: &[Segment],
-        quantities: usize,
         scratch: &wgpu::Buffer,
         limit: u32,
     ) -> Result<Dispatch, Error> {
+        let kinds = self.layout.quantities(self.method, kind);
+        let quantities = kinds.len();
         // Each of the first takes a workgroup, of the others an invocation.
         let (many, few): (Vec<&Segment>, Vec<&Segment>) =
             segments.iter().partition(|segment| segment.tiles > FEW_TILES);
-        let header = [many.len() as u32, quantities as u32, few.len() as u32, 0];
+        let code = |kind: &FieldKind| match kind {
+            FieldKind::Max => 1,
+            FieldKind::Sum => 2,
+            _ => 0,
+        };
+        let codes: u32 = (0..).zip(&kinds).map(|(i, kind): (u32, _)| code(kind) << (2 * i)).sum();
+        let wrappers = &self.layout.wrappers;
+        let bits = |value: f64| (value as f32).to_bits();
+        let scale = wrappers.loss_scale;
+        let (growth, backoff) = scale.map_or((1.0, 1.0), |scale| (scale.growth, scale.backoff));
+        let gradients = kind == Kind::MeasureGradients;
+        let header = [
+            [many.len() as u32, quantities as u32, few.len() as u32, codes],
+            [gradients.into(), bits(wrappers.average()), wrappers.skips().into(), 0],
+            [bits(growth), bits(backoff), scale.map_or(0, |scale| scale.interval), 0],
+        ];
         let row = |segment: &&Segment| {
             // The partial sums of a tile are neighbours.
             let first = self.results() + segment.first * quantities;
-            [first as u32, segment.tiles as u32, segment.result as u32, 0]
+            [first as u32, segment.tiles as u32, segment.result as u32, segment.all.into()]
         };
-        let words: Vec<[u32; 4]> = std::iter::once(header).chain(many.iter().chain(&few).map(row)).collect();
+        let words: Vec<[u32; 4]> = header.into_iter().chain(many.iter().chain(&few).map(row)).collect();
         let bytes: &[u8] = bytemuck::cast_slice(&words);
         let table = self.filled("segments", bytes.len() as u64, BufferUsages::STORAGE, |view| {
             view.copy_from_slice(bytes);
@@ -261,12 +293,13 @@ impl<C: Config> Builder<'_, C> {
 
     /// One layout for every kind of dispatch over a window, so that they share a bind group.
     fn bind_group_layout(&self) -> wgpu::BindGroupLayout {
+        let clears = self.layout.wrappers.zero_gradients;
+        let reads = |binding| binding == 0 || binding == 2 && !clears;
         let entry = |binding: u32| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,
             ty: wgpu::BindingType::Buffer {
-                // The table and the gradients are only read.
-                ty: wgpu::BufferBindingType::Storage { read_only: binding == 0 || binding == 2 },
+                ty: wgpu::BufferBindingType::Storage { read_only: reads(binding) },
                 has_dynamic_offset: false,
                 min_binding_size: None,
             },
@@ -319,7 +352,8 @@ impl<C: Config> Builder<'_, C> {
     }
 
     fn table_size(&self, window: &Window) -> u64 {
-        ROWS_AT + (self.groups.len() * self.row_words * 4 + std::mem::size_of_val(&window.tiles[..])) as u64
+        let rows = self.places * self.groups.len() * self.row_words * 4;
+        ROWS_AT + (rows + std::mem::size_of_val(&window.tiles[..])) as u64
     }
 
     /// A window's table and slots; `before` tiles are in the windows before it.
@@ -332,10 +366,11 @@ impl<C: Config> Builder<'_, C> {
     /// Header, rows (written at every step) and tiles; see `shaders/frame.wgsl`.
     fn table(&self, window: &Window, before: usize) -> Result<wgpu::Buffer, Error> {
         let row_quads = self.row_words / 4;
-        let tiles_at = HEADER + self.groups.len() * row_quads;
+        let rows = self.groups.len() * row_quads;
+        let tiles_at = HEADER + self.places * rows;
         let header = [
             [window.tiles.len() as u32, tiles_at as u32, row_quads as u32, (window.state / 4) as u32],
-            [self.results() as u32, before as u32, 0, 0],
+            [self.results() as u32, before as u32, rows as u32, 0],
         ];
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
         self.filled("table", self.table_size(window), usage, |view| {

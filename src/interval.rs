@@ -10,6 +10,7 @@
 //! | `pow` | `exp2(y * log2(x))`: `log2` 2^-21 absolute in [0.5, 2] and 3 ULP elsewhere, `exp2` 3 + 2\|x\| ULP |
 //! | `min max abs sign select` | exact |
 //! | norms (`shaders/measure.wgsl`) | 1e-6 relative, promised and tested by `tests/norms.rs` |
+//! | sums, largest values (the same) | a rounding for each addition on the way; exact |
 //!
 //! Subnormal inputs and results may be flushed to zero. A fused multiply-add stays inside, since the
 //! rounded product's interval contains the exact product. Reassociated sums of three terms may not;
@@ -29,6 +30,13 @@ pub struct Interval {
 
 /// The promise of the measuring dispatches: the relative error of a norm.
 const NORM_ERROR: f64 = 1e-6;
+
+/// Roundings on the longest way of a share into the device's sum of `count`: four of a vec4, the quads of an
+/// invocation's share of a tile, both trees, and the tiles that one invocation combines.
+fn sum_roundings(count: usize) -> f64 {
+    let tiles = count as f64 / 4096.0;
+    4.0 + 16.0 + 6.0 + 8.0 + (tiles / 256.0).max(tiles.min(16.0)).ceil()
+}
 
 const SMALLEST_NORMAL: f64 = f32::MIN_POSITIVE as f64;
 
@@ -274,6 +282,18 @@ impl Real for Interval {
         Self { low: low.sqrt() * (1.0 - NORM_ERROR), high: high.sqrt() * (1.0 + NORM_ERROR) }
             .checked()
             .flushed()
+    }
+    fn largest(shares: &[Self]) -> Self {
+        let finite = shares.iter().filter(|share| share.low.is_finite() && share.high.is_finite());
+        let larger = |a: Self, b: &Self| Real::max(a, *b);
+        finite.fold(Self::point(0.0), larger)
+    }
+    fn sum(shares: &[Self]) -> Self {
+        let finite = || shares.iter().filter(|share| share.low.is_finite() && share.high.is_finite());
+        let magnitude: f64 = finite().map(|share| share.abs().high).sum();
+        let error = sum_roundings(shares.len()) * 2f64.powi(-24) * magnitude;
+        let (low, high) = finite().fold((0.0, 0.0), |(low, high), x| (low + x.low, high + x.high));
+        Self { low: low - error, high: high + error }.checked().flushed()
     }
     fn if_less(self, other: Self, yes: Self, no: Self) -> Self {
         if self.high < other.low {

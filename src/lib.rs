@@ -7,7 +7,9 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod any_rule;
 mod build;
+mod cpu;
 mod decay;
 mod error;
 mod interval;
@@ -25,6 +27,8 @@ mod scope;
 pub mod shader;
 mod wrappers;
 
+pub use any_rule::{AnyRule, Config};
+pub use cpu::{Found, Step};
 pub use decay::WeightDecay;
 pub use error::{Error, Refusal};
 pub use interval::Interval;
@@ -35,13 +39,10 @@ pub use params::{BufferRange, GroupId, Packing, ParamSet, ParamSetBuilder, Tenso
 pub use readback::Download;
 pub use real::Real;
 pub use reference::Reference;
-pub use rule::{
-    AnyRule, Config, Field, FieldKind, Lanes, Limit, Memory, Method, Mutant, Row, Rule, Scope, Step, Visit,
-    beta_power,
-};
+pub use rule::{Field, FieldKind, Lanes, Limit, Memory, Method, Mutant, Row, Rule, Scope, Visit, beta_power};
 pub use schedule::{Curve, Schedule};
 pub use wgpu;
-pub use wrappers::{EXTRA_FIELDS, Lookahead, WRAPPER_SLOTS, Wrappers};
+pub use wrappers::{EXTRA_FIELDS, Lookahead, LossScale, NonFinite, WRAPPER_SLOTS, Wrappers};
 
 /// The README's example, run as a doctest.
 #[cfg(doctest)]

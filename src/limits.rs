@@ -50,9 +50,10 @@ pub(crate) fn slot_layout(
     method: &dyn Method,
     depths: Vec<u32>,
     wrappers: Wrappers,
+    measures: bool,
     limits: &wgpu::Limits,
 ) -> Result<SlotLayout, Error> {
-    let mut layout = SlotLayout { depths, buffers: 0, wrappers };
+    let mut layout = SlotLayout { depths, buffers: 0, wrappers, measures };
     let count = layout.count();
     let buffers = limits.max_storage_buffers_per_shader_stage;
     let fixed = layout.first_state_binding(method);

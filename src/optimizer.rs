@@ -1,15 +1,22 @@
 //! The dispatcher: rows of host scalars up, the same few dispatches every step, nothing back.
 
+use crate::any_rule::Config;
 use crate::build::{Builder, Built, Dispatch, ROWS_AT};
 use crate::error::Error;
 use crate::limits::{largest_binding, need, slot_layout};
 use crate::params::{GroupId, ParamSet, TensorId};
 use crate::plan::{Bounds, ELEMENT, Piece, plan, tile_for};
 use crate::readback::{Download, copy_out};
-use crate::rule::{Config, Field, FieldKind, MAX_FIELDS, MAX_SLOTS, Memory, Method};
+use crate::rule::{Field, FieldKind, MAX_FIELDS, MAX_SLOTS, Memory, Method};
 use crate::shader::{SlotLayout, row_fields, row_quads};
 use crate::wrappers::{EXTRA_FIELDS, WRAPPER_SLOTS, Wrappers};
+use std::ops::Range;
 use wgpu::{BufferUsages, CommandEncoder, ComputePass};
+
+/// Words of the scratch buffer; see `shaders/scratch.wgsl`.
+const SCALE: u64 = 4;
+const SKIPPED: u64 = 8;
+const NEWEST: u64 = 10;
 
 /// What an optimizer may be told beside its groups' configurations.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +33,7 @@ pub struct Options {
     /// WGSL to run in the place of the rule's own: for experiments, and for negative controls, which
     /// run a rule's [`MUTANTS`](crate::Rule::MUTANTS).
     pub wgsl: Option<String>,
-    /// What stands around the rule: Lookahead, an average of the weights.
+    /// What stands around the rule: clipping, skipping, Lookahead, an average of the weights, …
     pub wrappers: Wrappers,
 }
 
@@ -48,6 +55,8 @@ pub struct Optimizer<C> {
     rows: Vec<u32>,
     row_words: usize,
     row_fields: Vec<Field>,
+    /// Steps whose rows the tables have room for.
+    places: usize,
     wrappers: Wrappers,
     layout: SlotLayout,
     built: Built,
@@ -127,7 +136,8 @@ impl<C: Config> Optimizer<C> {
         depths.extend(options.wrappers.depths());
 
         let limits = device.limits();
-        let mut layout = slot_layout(method, depths, options.wrappers, &limits)?;
+        let measures = groups.iter().any(|group| group.method().measures());
+        let mut layout = slot_layout(method, depths, options.wrappers, measures, &limits)?;
         if let Some(most) = options.state_buffers {
             layout.buffers = layout.buffers.min(most.max(1));
         }
@@ -157,6 +167,7 @@ impl<C: Config> Optimizer<C> {
         let wgsl = options.wgsl.as_deref().unwrap_or(method.wgsl());
         let row_words = 4 * row_quads(method, &layout);
         let row_fields = row_fields(method, &layout);
+        let places = places(&options.wrappers, (groups.len() * row_words * 4) as u64, plan.windows.len());
         let builder = Builder {
             device,
             params,
@@ -166,6 +177,7 @@ impl<C: Config> Optimizer<C> {
             label: &label,
             groups: &groups,
             row_words,
+            places,
         };
         let built = builder.build(&plan, &limits)?;
 
@@ -177,6 +189,7 @@ impl<C: Config> Optimizer<C> {
             rows: vec![0; groups.len() * row_words],
             row_words,
             row_fields,
+            places,
             wrappers: options.wrappers,
             layout,
             built,
@@ -188,32 +201,77 @@ impl<C: Config> Optimizer<C> {
         })
     }
 
-    /// Steps taken: recorded by [`step`](Optimizer::step) or [`prepare`](Optimizer::prepare).
+    /// Steps recorded, also those that the device skips: by [`step`](Optimizer::step) or [`prepare`](Optimizer::prepare).
     pub fn steps(&self) -> u64 {
         self.step
     }
 
     /// Dispatches of one step, whatever the number of groups and tensors: one for each window, that is one
     /// for arenas that fit into a binding, and one for each further pair of buffers; 0 if there is nothing
-    /// to update. Clipping by norm, and a rule that has norms of its own, measure first: one dispatch more
-    /// for each window and one that combines, for each of the two.
+    /// to update. Clipping by norm or skipping, a rule that measures, and a cautious optimizer measure first:
+    /// one dispatch more for each window and one that combines, for each of the three.
     pub fn dispatches_per_step(&self) -> usize {
         self.built.dispatches.len()
     }
 
-    /// Records a copy of the norm of all gradients in the last step, where `max_grad_norm` is set: two
-    /// values, the norm and the number of gradients that were not finite and are left out of it.
+    /// Records a copy of the norm of all gradients in the last step, as clipping by norm sees it (averaged,
+    /// without the loss scale): two values, the norm and the number of gradients that were not finite and are
+    /// left out of it.
     ///
     /// # Errors
-    /// [`Error::UnknownSlot`] without `max_grad_norm`.
+    /// [`Error::UnknownSlot`] where nothing measures the gradients: no clipping by norm, no skipping.
     pub fn download_grad_norm(&self, encoder: &mut CommandEncoder) -> Result<Download, Error> {
+        self.download_scratch(encoder, "norm of the gradients", 0..2, self.wrappers.measures_gradients())
+    }
+
+    /// Records a copy of what skipping depends on: four values, the loss scale of the next step, one over that
+    /// of the last step, 1 if the last step was taken or 0, and the number of steps skipped so far.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSlot`] where no step is skipped.
+    pub fn download_skips(&self, encoder: &mut CommandEncoder) -> Result<Download, Error> {
+        let skipped = SKIPPED..SKIPPED + 1;
+        let parts = [SCALE..SCALE + 3, skipped];
+        self.download_scratch_parts(encoder, "skipped steps", &parts, self.wrappers.skips())
+    }
+
+    /// The loss scale of the next step, one `f32` on the device: for the host's kernels to multiply the loss,
+    /// or its gradient, by. The buffer can be bound, read-only, from offset 0 on, where a `vec4<f32>` comes
+    /// before the scale: `scratch[1].x` of an `array<vec4<f32>>`.
+    ///
+    /// `None` without loss scaling.
+    pub fn loss_scale(&self) -> Option<&wgpu::Buffer> {
+        self.built.scratch.as_ref().filter(|_| self.wrappers.loss_scale.is_some())
+    }
+
+    fn download_scratch(
+        &self,
+        encoder: &mut CommandEncoder,
+        what: &str,
+        words: Range<u64>,
+        kept: bool,
+    ) -> Result<Download, Error> {
+        self.download_scratch_parts(encoder, what, &[words], kept)
+    }
+
+    fn download_scratch_parts(
+        &self,
+        encoder: &mut CommandEncoder,
+        what: &str,
+        parts: &[Range<u64>],
+        kept: bool,
+    ) -> Result<Download, Error> {
+        let part = |scratch: &wgpu::Buffer, words: &Range<u64>| {
+            (scratch.clone(), words.start * ELEMENT, (words.end - words.start) * ELEMENT)
+        };
         match &self.built.scratch {
-            Some(scratch) if self.wrappers.max_grad_norm.is_some() => {
-                Ok(copy_out(&self.device, encoder, &[(scratch.clone(), 0, 2 * ELEMENT)]))
+            Some(scratch) if kept => {
+                let parts: Vec<_> = parts.iter().map(|words| part(scratch, words)).collect();
+                Ok(copy_out(&self.device, encoder, &parts))
             }
             _ => Err(Error::UnknownSlot {
                 rule: self.groups[0].method().name().into(),
-                slot: "norm of the gradients, without max_grad_norm,".into(),
+                slot: format!("{what}, which this optimizer does not measure,"),
                 kept: self.slots().join(", "),
             }),
         }
@@ -226,7 +284,7 @@ impl<C: Config> Optimizer<C> {
         let norms = self.built.scratch.as_ref().map_or(0, wgpu::Buffer::size);
         let elements: u64 = self.pieces.iter().flatten().map(|piece| piece.len).sum();
         let slots = elements * u64::from(self.layout.total()) * ELEMENT;
-        tables + norms + self.rows.len() as u64 * 4 + self.state_bytes() - slots
+        tables + norms + self.rows.len() as u64 * 4 + ELEMENT + self.state_bytes() - slots
     }
 
     /// Bytes of the slots on the device.
@@ -284,10 +342,11 @@ impl<C: Config> Optimizer<C> {
         // A staging buffer of its own for each step, and a copy in the encoder: what a queue would write
         // only takes effect at the next submit, and would be overwritten by a second step before it.
         let bytes = self.rows.len() as u64 * 4;
+        let place = self.step % self.places as u64;
         if !self.built.windows.is_empty() {
             let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("wgpu-optim: host scalars"),
-                size: bytes,
+                size: bytes + ELEMENT,
                 usage: BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC,
                 mapped_at_creation: true,
             });
@@ -296,11 +355,15 @@ impl<C: Config> Optimizer<C> {
                 .get_mapped_range_mut(..)
                 .map_err(|error| Error::DeviceLost { reason: error.to_string() })?;
             self.write_rows();
-            view.copy_from_slice(bytemuck::cast_slice(&self.rows));
+            view.slice(..bytes as usize).copy_from_slice(bytemuck::cast_slice(&self.rows));
+            view.slice(bytes as usize..).copy_from_slice(&(place as f32).to_ne_bytes());
             drop(view);
             staging.unmap();
             for window in &self.built.windows {
-                encoder.copy_buffer_to_buffer(&staging, 0, &window.table, ROWS_AT, bytes);
+                encoder.copy_buffer_to_buffer(&staging, 0, &window.table, ROWS_AT + place * bytes, bytes);
+            }
+            if let Some(scratch) = self.built.scratch.as_ref().filter(|_| self.wrappers.skips()) {
+                encoder.copy_buffer_to_buffer(&staging, bytes, scratch, NEWEST * ELEMENT, ELEMENT);
             }
         } else {
             self.write_rows();
@@ -347,8 +410,8 @@ impl<C: Config> Optimizer<C> {
             }
             for ((word, value), field) in row.iter_mut().zip(&values).zip(&self.row_fields) {
                 *word = match field.kind {
-                    FieldKind::Real | FieldKind::Norm => (*value as f32).to_bits(),
                     FieldKind::Flag => *value as u32,
+                    _ => (*value as f32).to_bits(),
                 };
             }
         }
@@ -411,6 +474,20 @@ impl<C: Config> Optimizer<C> {
             self.download_slot(encoder, tensor, slot)
         })
     }
+}
+
+/// Steps whose rows (`bytes` each, in every window's table) are kept for steps that are skipped: as many as
+/// a few megabytes hold. When more steps than that have been skipped, each further one uses up its own row, so
+/// that host scalars then run ahead of the steps taken.
+fn places(wrappers: &Wrappers, bytes: u64, windows: usize) -> usize {
+    const BYTES: u64 = 4 << 20;
+    const FEWEST: u64 = 64;
+    // Exact in f32.
+    const MOST: u64 = 1 << 16;
+    if !wrappers.skips() {
+        return 1;
+    }
+    (BYTES / (bytes * windows as u64).max(1)).clamp(FEWEST, MOST) as usize
 }
 
 /// Whether two groups can share a dispatch. Most share the very text, which then needs no comparison.

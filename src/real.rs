@@ -45,6 +45,11 @@ pub trait Real:
     /// The norm of `shares` as the device's deterministic sum gives it: within 1e-6 of the truth. What is
     /// not finite is left out.
     fn norm(shares: &[Self]) -> Self;
+    /// The largest of `shares`, 0 if there are none, as the device finds it: exact. What is not finite is left
+    /// out.
+    fn largest(shares: &[Self]) -> Self;
+    /// The sum of `shares` as the device's deterministic sum gives it. What is not finite is left out.
+    fn sum(shares: &[Self]) -> Self;
     /// WGSL `clamp`, that is `min(max(self, low), high)`.
     fn clamp(self, low: Self, high: Self) -> Self {
         self.max(low).min(high)
@@ -96,6 +101,12 @@ macro_rules! impl_real_for_float {
             fn norm(shares: &[Self]) -> Self {
                 let finite = shares.iter().map(|x| *x as f64).filter(|x| x.is_finite());
                 finite.map(|x| x * x).sum::<f64>().sqrt() as $float
+            }
+            fn largest(shares: &[Self]) -> Self {
+                shares.iter().copied().filter(|x| x.is_finite()).fold(0.0, $float::max)
+            }
+            fn sum(shares: &[Self]) -> Self {
+                shares.iter().map(|x| *x as f64).filter(|x| x.is_finite()).sum::<f64>() as $float
             }
         }
     };

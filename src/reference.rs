@@ -1,13 +1,16 @@
 //! The CPU twin of the frame: the same groups, the same host scalars, the same order of operations.
 //! It needs no GPU.
 
+use crate::any_rule::Config;
+use crate::cpu::{Found, Step};
 use crate::error::Error;
 use crate::interval::Interval;
 use crate::optimizer::ring_place;
 use crate::params::ParamSet;
 use crate::real::Real;
-use crate::rule::{Config, MAX_FIELDS, Memory, Method, Scope, Step};
-use crate::wrappers::{WRAPPER_SLOTS, Wrappers};
+use crate::rule::{FieldKind, MAX_FIELDS, Memory, Method, Scope};
+use crate::wrappers::{LARGEST_SCALE, LEAST_AGREEMENT, LossScale, SMALLEST_SCALE, WRAPPER_SLOTS, Wrappers};
+use std::collections::VecDeque;
 
 /// Runs a rule on the CPU in `f64`: the truth that a recorded trajectory or a GPU run is held against.
 #[derive(Debug, Clone)]
@@ -15,8 +18,38 @@ pub struct Reference<C> {
     groups: Vec<C>,
     memory: Vec<Memory>,
     wrappers: Wrappers,
+    /// Rows made.
     step: u64,
+    /// Rows made by steps that were skipped, to be used.
+    waiting: VecDeque<Vec<Vec<f64>>>,
+    scale: Scale,
     tensors: Vec<ReferenceTensor>,
+}
+
+/// The loss scale: the twin of `fn control` in `shaders/combine.wgsl`.
+#[derive(Debug, Clone, Copy)]
+struct Scale {
+    scale: f64,
+    /// Steps in a row without an overflow.
+    good: u32,
+}
+
+impl Scale {
+    fn of(wrappers: &Wrappers) -> Self {
+        Self { scale: wrappers.loss_scale.map_or(1.0, |scale| scale.initial), good: 0 }
+    }
+
+    /// After a step.
+    fn adapt(&mut self, wrappers: &Wrappers, taken: bool) {
+        let Some(LossScale { growth, backoff, interval, .. }) = wrappers.loss_scale else { return };
+        self.good = if taken { self.good + 1 } else { 0 };
+        if !taken {
+            self.scale = (self.scale * backoff).max(SMALLEST_SCALE);
+        } else if self.good == interval {
+            self.scale = (self.scale * growth).min(LARGEST_SCALE);
+            self.good = 0;
+        }
+    }
 }
 
 /// One tensor of a [`Reference`].
@@ -58,7 +91,9 @@ impl<C: Config> Reference<C> {
         };
         let tensors = tensors.into_iter().map(make).collect::<Result<Vec<_>, Error>>()?;
         let memory = vec![Memory::default(); groups.len()];
-        Ok(Self { memory, groups, wrappers: Wrappers::default(), step: 0, tensors })
+        let wrappers = Wrappers::default();
+        let (waiting, scale) = (VecDeque::new(), Scale::of(&wrappers));
+        Ok(Self { memory, groups, wrappers, step: 0, waiting, scale, tensors })
     }
 
     /// The same with wrappers around the rule, before the first step.
@@ -69,6 +104,7 @@ impl<C: Config> Reference<C> {
         let group = || "every group".to_string();
         wrappers.validate().map_err(|refusal| Error::Config { group: group(), refusal })?;
         self.wrappers = wrappers;
+        self.scale = Scale::of(&wrappers);
         for tensor in &mut self.tensors {
             let own = tensor.slots.len() - WRAPPER_SLOTS.len();
             for (slot, depth) in tensor.slots[own..].iter_mut().zip(wrappers.depths()) {
@@ -101,6 +137,16 @@ impl<C: Config> Reference<C> {
         &mut self.groups
     }
 
+    /// Steps taken: those that were skipped do not count.
+    pub fn steps(&self) -> u64 {
+        self.step - self.waiting.len() as u64
+    }
+
+    /// What the next step divides its gradients by; 1 without loss scaling.
+    pub fn loss_scale(&self) -> f64 {
+        self.scale.scale
+    }
+
     /// One step, with one gradient for each tensor.
     ///
     /// # Errors
@@ -114,13 +160,18 @@ impl<C: Config> Reference<C> {
             }
         }
         self.step += 1;
-        let t = self.step;
-        let rows: Vec<Vec<f64>> = self
-            .groups
-            .iter()
-            .zip(&mut self.memory)
-            .map(|(group, memory)| host_row(group.method(), &self.wrappers, t, memory))
-            .collect();
+        let made = self.step;
+        let make =
+            |(group, memory): (&C, &mut Memory)| host_row(group.method(), &self.wrappers, made, memory);
+        self.waiting.push_back(self.groups.iter().zip(&mut self.memory).map(make).collect());
+        let inverse_scale = 1.0 / self.scale.scale;
+        let taken = !self.wrappers.skips() || gradients.iter().flatten().all(|g| g.is_finite());
+        self.scale.adapt(&self.wrappers, taken);
+        if !taken {
+            return Ok(());
+        }
+        let t = self.steps() + 1;
+        let rows = self.waiting.pop_front().unwrap_or_default();
         let gradients = gradients.iter().map(Vec::as_slice);
         let mut steps: Vec<Stepping<'_, f64>> = self
             .tensors
@@ -133,7 +184,7 @@ impl<C: Config> Reference<C> {
                 Stepping { method, row: &rows[tensor.group], theta: &mut tensor.theta, g, slots }
             })
             .collect();
-        take_step(&self.wrappers, &mut steps);
+        take_step(&self.wrappers, inverse_scale, &mut steps);
         Ok(())
     }
 }
@@ -147,15 +198,26 @@ struct Stepping<'a, R> {
     slots: Vec<&'a mut [R]>,
 }
 
+impl<R> Stepping<'_, R> {
+    fn with<T>(&mut self, found: Found<'_, R>, act: impl FnOnce(&dyn Method, Step<'_, '_, R>) -> T) -> T {
+        let Self { method, row, theta, g, slots } = self;
+        act(*method, Step { row, theta, g, slots: &mut slots[..], found })
+    }
+}
+
 /// The arithmetics that a whole step runs in.
 trait Arithmetic: Real {
     fn shares(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Vec<Self>>;
+    fn agrees(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Self>;
     fn run(method: &dyn Method, step: Step<'_, '_, Self>);
 }
 
 impl Arithmetic for f64 {
     fn shares(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Vec<Self>> {
         method.shares_f64(step)
+    }
+    fn agrees(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Self> {
+        method.agrees_f64(step)
     }
     fn run(method: &dyn Method, step: Step<'_, '_, Self>) {
         method.run_f64(step);
@@ -166,38 +228,76 @@ impl Arithmetic for Interval {
     fn shares(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Vec<Self>> {
         method.shares_interval(step)
     }
+    fn agrees(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Self> {
+        method.agrees_interval(step)
+    }
     fn run(method: &dyn Method, step: Step<'_, '_, Self>) {
         method.run_interval(step);
     }
 }
 
 /// Measures and updates all tensors of a step.
-fn take_step<R: Arithmetic>(wrappers: &Wrappers, tensors: &mut [Stepping<'_, R>]) {
-    let gradient_norm = if wrappers.max_grad_norm.is_some() {
-        R::norm(&tensors.iter().flat_map(|tensor| tensor.g.iter().copied()).collect::<Vec<_>>())
+fn take_step<R: Arithmetic>(wrappers: &Wrappers, inverse_scale: f64, tensors: &mut [Stepping<'_, R>]) {
+    let (zero, inverse_scale) = (R::host(0.0), R::host(inverse_scale));
+    let average = R::host(wrappers.average());
+    let everywhere = Found { inverse_scale, ..Found::nothing() };
+    let all_norm = if wrappers.max_grad_norm.is_some() {
+        let all: Vec<R> = tensors.iter().flat_map(|tensor| tensor.g.iter().copied()).collect();
+        R::norm(&all) * average * inverse_scale
     } else {
-        R::host(0.0)
+        zero
     };
-    let mut shares: Vec<Vec<Vec<R>>> = vec![];
-    for tensor in tensors.iter_mut() {
-        let Stepping { method, row, theta, g, slots } = tensor;
-        let (norms, slots) = (&[][..], &mut slots[..]);
-        shares.push(R::shares(*method, &Step { row, theta, g, slots, gradient_norm, norms }));
-    }
-    let all: Vec<R> = match (tensors.first(), shares.first()) {
-        (Some(tensor), Some(first)) if tensor.method.scope() == Scope::All => (0..first.len())
-            .map(|i| R::norm(&shares.iter().flat_map(|shares| shares[i].iter().copied()).collect::<Vec<_>>()))
-            .collect(),
-        _ => vec![],
-    };
-    for (tensor, shares) in tensors.iter_mut().zip(shares) {
-        let Stepping { method, row, theta, g, slots } = tensor;
-        let norms: Vec<R> = match method.scope() {
-            Scope::All => all.clone(),
-            Scope::Tensor => shares.iter().map(|shares| R::norm(shares)).collect(),
+    let mut found: Vec<Found<'_, R>> = tensors
+        .iter()
+        .map(|tensor| {
+            let clips = wrappers.max_tensor_norm.is_some();
+            let tensor_norm = if clips { R::norm(tensor.g) * average } else { zero };
+            Found { all_norm, tensor_norm, ..everywhere }
+        })
+        .collect();
+    // In a dispatch either every group measures or none does.
+    let measures = tensors.iter().any(|tensor| tensor.method.measures());
+    let shares: Vec<Vec<Vec<R>>> = tensors
+        .iter_mut()
+        .zip(&found)
+        .map(
+            |(tensor, found)| {
+                if measures { tensor.with(*found, |method, step| R::shares(method, &step)) } else { vec![] }
+            },
+        )
+        .collect();
+    let method = tensors.first().map(|tensor| tensor.method);
+    let kinds: Vec<FieldKind> = method
+        .into_iter()
+        .flat_map(|method| method.fields().iter().map(|field| field.kind).filter(|kind| kind.is_measured()))
+        .collect();
+    let combined = |tensors: &[Vec<Vec<R>>]| -> Vec<R> {
+        let one = |(i, kind): (usize, &FieldKind)| {
+            let all: Vec<R> = tensors.iter().flat_map(|shares| shares[i].iter().copied()).collect();
+            match kind {
+                FieldKind::Max => R::largest(&all),
+                FieldKind::Sum => R::sum(&all),
+                _ => R::norm(&all),
+            }
         };
-        let (norms, slots) = (&norms[..], &mut slots[..]);
-        R::run(*method, Step { row, theta, g, slots, gradient_norm, norms });
+        if measures { kinds.iter().enumerate().map(one).collect() } else { vec![] }
+    };
+    let measured: Vec<Vec<R>> = match method.map(|method| method.scope()) {
+        Some(Scope::All) => vec![combined(&shares); tensors.len()],
+        _ => shares.chunks(1).map(combined).collect(),
+    };
+    for (found, measured) in found.iter_mut().zip(&measured) {
+        found.measured = measured;
+    }
+    if wrappers.cautious {
+        for (tensor, found) in tensors.iter_mut().zip(&mut found) {
+            let agrees = tensor.with(*found, |method, step| R::agrees(method, &step));
+            let count = R::host(agrees.len().max(1) as f64);
+            found.caution = Some(R::host(1.0) / (R::sum(&agrees) / count).max(R::host(LEAST_AGREEMENT)));
+        }
+    }
+    for (tensor, found) in tensors.iter_mut().zip(found) {
+        tensor.with(found, |method, step| R::run(method, step));
     }
 }
 
@@ -241,7 +341,7 @@ pub struct Words<'a> {
 }
 
 /// Step `t` of all tensors of an optimizer from the words that a GPU holds: the expectation to compare its
-/// next words with, tensor by tensor.
+/// next words with, tensor by tensor. Gradients are those without a loss scale.
 pub fn expect_step(t: u64, wrappers: &Wrappers, tensors: &[Words<'_>]) -> Vec<Expected> {
     let truths = step_in::<f64>(t, wrappers, tensors);
     let allowed = step_in::<Interval>(t, wrappers, tensors);
@@ -284,7 +384,7 @@ fn step_in<R: Arithmetic>(t: u64, wrappers: &Wrappers, tensors: &[Words<'_>]) ->
             Stepping { method, row, theta, g, slots }
         })
         .collect();
-    take_step(wrappers, &mut steps);
+    take_step(wrappers, 1.0, &mut steps);
     after
 }
 

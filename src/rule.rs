@@ -4,10 +4,10 @@
 //! implemented for every rule and hides its types, and holds it as an [`AnyRule`] where the rule is
 //! chosen at run time.
 
+use crate::cpu::{self, Step};
 use crate::error::Refusal;
 use crate::interval::Interval;
 use crate::real::Real;
-use crate::wrappers::Extra;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
@@ -52,9 +52,20 @@ pub enum FieldKind {
     Flag,
     /// `f32`: the norm of what [`Rule::measure`] gives, over a tensor or over all of them
     Norm,
+    /// `f32`: the largest of what [`Rule::measure`] gives, which must not be negative
+    Max,
+    /// `f32`: the sum of what [`Rule::measure`] gives
+    Sum,
 }
 
-/// What the norms of a rule are taken over.
+impl FieldKind {
+    /// Whether the device finds the value, by [`Rule::measure`].
+    pub fn is_measured(self) -> bool {
+        matches!(self, FieldKind::Norm | FieldKind::Max | FieldKind::Sum)
+    }
+}
+
+/// What the measured fields of a rule are taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Each tensor has its own.
@@ -80,8 +91,8 @@ pub trait Row<R: Real>: Sized {
     fn from_host(values: &[f64]) -> Self;
     /// To host values.
     fn to_host(&self, values: &mut [f64]);
-    /// Sets the fields of kind [`FieldKind::Norm`], in order.
-    fn set_norms(&mut self, norms: &[R]);
+    /// Sets the fields that are measured, in order.
+    fn set_measured(&mut self, values: &[R]);
 }
 
 /// `State<T>`: one value for each slot of a rule. Written by [`equation!`](crate::equation).
@@ -94,8 +105,9 @@ pub trait Lanes<T: Copy>: Sized {
     fn write(&self, values: &mut [T]);
 }
 
-/// Declares a rule's `Hyper<R>` (host scalars; `real`, `flag`, or `norm` for what is measured on the device) and `State<T>` (slots), in the order
-/// of the structs of the same names in its WGSL. A test compares the two through naga.
+/// Declares a rule's `Hyper<R>` (host scalars: `real` or `flag`; what is measured on the device: `norm`,
+/// `max` or `sum`) and `State<T>` (slots), in the order of the structs of the same names in its WGSL. A test
+/// compares the two through naga.
 ///
 /// ```
 /// wgpu_optim::equation! {
@@ -142,10 +154,10 @@ macro_rules! equation {
                 let fields = [$($crate::equation!(@to $kind self.$field)),*];
                 values[..fields.len()].copy_from_slice(&fields);
             }
-            fn set_norms(&mut self, norms: &[R]) {
-                let mut norms = norms.iter().copied();
-                $($crate::equation!(@norm $kind self.$field norms);)*
-                let _ = norms.next();
+            fn set_measured(&mut self, values: &[R]) {
+                let mut values = values.iter().copied();
+                $($crate::equation!(@measured $kind self.$field values);)*
+                let _ = values.next();
             }
         }
 
@@ -180,24 +192,24 @@ macro_rules! equation {
             }
         }
     };
-    (@type real $r:ident) => { $r };
-    (@type norm $r:ident) => { $r };
     (@type flag $r:ident) => { u32 };
+    (@type $kind:ident $r:ident) => { $r };
     (@kind real) => { $crate::FieldKind::Real };
-    (@kind norm) => { $crate::FieldKind::Norm };
     (@kind flag) => { $crate::FieldKind::Flag };
-    (@from real $r:ident $value:expr) => { $r::host($value) };
-    (@from norm $r:ident $value:expr) => { $r::host($value) };
+    (@kind norm) => { $crate::FieldKind::Norm };
+    (@kind max) => { $crate::FieldKind::Max };
+    (@kind sum) => { $crate::FieldKind::Sum };
     (@from flag $r:ident $value:expr) => { $value as u32 };
-    (@to real $value:expr) => { $crate::Real::to_f64($value) };
-    (@to norm $value:expr) => { $crate::Real::to_f64($value) };
+    (@from $kind:ident $r:ident $value:expr) => { $r::host($value) };
     (@to flag $value:expr) => { f64::from($value) };
-    (@norm norm $self:ident . $field:ident $norms:ident) => {
-        if let Some(norm) = $norms.next() {
-            $self.$field = norm;
+    (@to $kind:ident $value:expr) => { $crate::Real::to_f64($value) };
+    (@measured real $self:ident . $field:ident $values:ident) => {};
+    (@measured flag $self:ident . $field:ident $values:ident) => {};
+    (@measured $kind:ident $self:ident . $field:ident $values:ident) => {
+        if let Some(value) = $values.next() {
+            $self.$field = value;
         }
     };
-    (@norm $kind:ident $self:ident . $field:ident $norms:ident) => {};
 }
 
 /// The range of a number in a configuration.
@@ -296,11 +308,17 @@ pub trait Rule: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'st
     /// One parameter's step: returns the new parameter and updates the slots.
     fn update<R: Real>(theta: R, g: R, s: &mut Self::State<R>, h: &Self::Hyper<R>) -> R;
 
-    /// What the fields of kind `norm` are taken over.
+    /// What the measured fields are taken over.
     const SCOPE: Scope = Scope::Tensor;
 
-    /// One parameter's share of the norms: one value for each field of kind `norm`, in order, before the
-    /// step. The twin of the shader's `fn measure`, which returns a `struct Measured`. At most four.
+    /// Whether this configuration needs its measured fields: where no group does, nothing is measured and
+    /// they are 0.
+    fn measures(&self) -> bool {
+        true
+    }
+
+    /// One parameter's share of the measured fields: one value for each, in order, before the step. The twin
+    /// of the shader's `fn measure`, which returns a `struct Measured`. At most four.
     fn measure<R: Real>(_theta: R, _g: R, _s: &Self::State<R>, _h: &Self::Hyper<R>, _shares: &mut [R]) {}
 
     /// Configurations that together reach every branch of the equation; tests and benches run all.
@@ -334,10 +352,16 @@ pub trait Method: Debug + Send + Sync {
     fn host_row(&self, t: u64, memory: &mut Memory, row: &mut [f64]);
     /// [`Rule::SCOPE`]
     fn scope(&self) -> Scope;
-    /// The shares of each norm, one vector for each field of kind `norm`.
+    /// [`Rule::measures`]
+    fn measures(&self) -> bool;
+    /// The shares of each measured field, one vector for each.
     fn shares_f64(&self, step: &Step<'_, '_, f64>) -> Vec<Vec<f64>>;
     /// The shares in interval arithmetic.
     fn shares_interval(&self, step: &Step<'_, '_, Interval>) -> Vec<Vec<Interval>>;
+    /// For each element 1 where the rule's step goes against the gradient, 0 elsewhere.
+    fn agrees_f64(&self, step: &Step<'_, '_, f64>) -> Vec<f64>;
+    /// The same in interval arithmetic.
+    fn agrees_interval(&self, step: &Step<'_, '_, Interval>) -> Vec<Interval>;
     /// The reference in `f32`, element by element.
     fn run_f32(&self, step: Step<'_, '_, f32>);
     /// The reference in `f64`.
@@ -348,74 +372,6 @@ pub trait Method: Debug + Send + Sync {
     fn to_json(&self) -> serde_json::Value;
     /// A copy.
     fn boxed(&self) -> Box<dyn Method>;
-}
-
-/// One step of some elements of one group, on the CPU.
-pub struct Step<'a, 'b, R> {
-    /// The rule's host scalars, as [`Method::host_row`] gives them, and behind them the
-    /// [`Wrappers::row`](crate::Wrappers::row).
-    pub row: &'a [f64],
-    /// Parameters.
-    pub theta: &'a mut [R],
-    /// Gradients.
-    pub g: &'a [R],
-    /// Slots of the rule and of the wrappers, in order: of a ring the values that this step sees; empty
-    /// where a slot is not kept.
-    pub slots: &'a mut [&'b mut [R]],
-    /// The norm of all gradients where they are clipped, else 0.
-    pub gradient_norm: R,
-    /// The rule's norms, one for each field of kind `norm`.
-    pub norms: &'a [R],
-}
-
-/// The state that element `i` sees.
-fn state_at<M: Rule, R: Real>(slots: &[&mut [R]], i: usize, lanes: &mut [R]) -> M::State<R> {
-    for (lane, slot) in lanes.iter_mut().zip(slots) {
-        *lane = slot.get(i).copied().unwrap_or(R::host(0.0));
-    }
-    M::State::<R>::from_slice(lanes)
-}
-
-/// Runs `measure` over slices: the CPU twin of the measuring dispatch.
-fn shares<M: Rule, R: Real>(step: &Step<'_, '_, R>) -> Vec<Vec<R>> {
-    let fields = M::Hyper::<R>::FIELDS;
-    let count = fields.iter().filter(|field| field.kind == FieldKind::Norm).count();
-    let (row, extra) = step.row.split_at(fields.len());
-    let (h, extra) = (M::Hyper::<R>::from_host(row), Extra::<R>::from_host(extra));
-    let own = M::State::<R>::NAMES.len();
-    let (mut lanes, mut values) = (vec![R::host(0.0); own], vec![R::host(0.0); count]);
-    let mut all = vec![Vec::with_capacity(step.g.len()); count];
-    for (i, (&theta, &g)) in step.theta.iter().zip(step.g).enumerate() {
-        let s = state_at::<M, R>(&step.slots[..own], i, &mut lanes);
-        M::measure(theta, extra.clip(g, step.gradient_norm), &s, &h, &mut values);
-        all.iter_mut().zip(&values).for_each(|(all, value)| all.push(*value));
-    }
-    all
-}
-
-/// Runs `update` over slices: the CPU twin of the shader's frame.
-fn run<M: Rule, R: Real>(step: Step<'_, '_, R>) {
-    let own = M::State::<R>::NAMES.len();
-    let (row, extra) = step.row.split_at(M::Hyper::<R>::FIELDS.len());
-    let (mut h, extra) = (M::Hyper::<R>::from_host(row), Extra::<R>::from_host(extra));
-    h.set_norms(step.norms);
-    let (slots, wrappers) = step.slots.split_at_mut(own);
-    let mut lanes = vec![R::host(0.0); own];
-    for (i, (theta, &g)) in step.theta.iter_mut().zip(step.g).enumerate() {
-        let start = *theta;
-        let mut s = state_at::<M, R>(slots, i, &mut lanes);
-        let updated = M::update(start, extra.clip(g, step.gradient_norm), &mut s, &h);
-        // The frame's policy: a gradient that is not finite replaces its parameter.
-        let updated = if g.to_f64().is_finite() { updated } else { g };
-        s.write(&mut lanes);
-        for (lane, slot) in lanes.iter().zip(slots.iter_mut()) {
-            if let Some(word) = slot.get_mut(i) {
-                *word = *lane;
-            }
-        }
-        let mut wrappers = wrappers.iter_mut().map(|slot| slot.get_mut(i));
-        *theta = extra.apply(start, updated, wrappers.next().flatten(), wrappers.next().flatten());
-    }
 }
 
 impl<M: Rule> Method for M {
@@ -461,20 +417,29 @@ impl<M: Rule> Method for M {
     fn scope(&self) -> Scope {
         M::SCOPE
     }
+    fn measures(&self) -> bool {
+        Rule::measures(self)
+    }
     fn shares_f64(&self, step: &Step<'_, '_, f64>) -> Vec<Vec<f64>> {
-        shares::<M, f64>(step)
+        cpu::shares::<M, f64>(step)
     }
     fn shares_interval(&self, step: &Step<'_, '_, Interval>) -> Vec<Vec<Interval>> {
-        shares::<M, Interval>(step)
+        cpu::shares::<M, Interval>(step)
+    }
+    fn agrees_f64(&self, step: &Step<'_, '_, f64>) -> Vec<f64> {
+        cpu::agrees::<M, f64>(step)
+    }
+    fn agrees_interval(&self, step: &Step<'_, '_, Interval>) -> Vec<Interval> {
+        cpu::agrees::<M, Interval>(step)
     }
     fn run_f32(&self, step: Step<'_, '_, f32>) {
-        run::<M, f32>(step);
+        cpu::run::<M, f32>(step);
     }
     fn run_f64(&self, step: Step<'_, '_, f64>) {
-        run::<M, f64>(step);
+        cpu::run::<M, f64>(step);
     }
     fn run_interval(&self, step: Step<'_, '_, Interval>) {
-        run::<M, Interval>(step);
+        cpu::run::<M, Interval>(step);
     }
     fn to_json(&self) -> serde_json::Value {
         let mut json = serde_json::to_value(self).unwrap_or_default();
@@ -485,87 +450,5 @@ impl<M: Rule> Method for M {
     }
     fn boxed(&self) -> Box<dyn Method> {
         Box::new(self.clone())
-    }
-}
-
-/// A rule chosen at run time: `AnyRule::from_json(r#"{"optimizer": "madam", "lr": 1e-3}"#)`.
-#[derive(Debug)]
-pub struct AnyRule(pub(crate) Box<dyn Method>);
-
-impl AnyRule {
-    /// Hides the type of a rule, ours or the caller's own.
-    pub fn new(rule: impl Rule) -> Self {
-        Self(Box::new(rule))
-    }
-
-    /// Canonical name.
-    pub fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    /// Sets a number of the configuration by its name, as a schedule does.
-    ///
-    /// # Errors
-    /// [`Refusal`] if the rule has no such number or the value is outside its range.
-    pub fn set(&mut self, field: &'static str, value: f64) -> Result<(), Refusal> {
-        let mut result = None;
-        self.0.numbers(&mut |name, number, limit| {
-            if name == field {
-                result = Some(if limit.allows(value) {
-                    *number = value;
-                    Ok(())
-                } else {
-                    Err(Refusal::new(field, value, limit.to_string()))
-                });
-            }
-        });
-        // Not made beforehand: a schedule sets numbers in every step and must not allocate.
-        result.unwrap_or_else(|| {
-            Err(Refusal::new(field, value, format!("left out: {} has no such number", self.name())))
-        })
-    }
-
-    /// The number of this name.
-    pub fn get(&self, field: &str) -> Option<f64> {
-        let mut found = None;
-        self.0.boxed().numbers(&mut |name, number, _| {
-            if name == field {
-                found = Some(*number);
-            }
-        });
-        found
-    }
-}
-
-impl Clone for AnyRule {
-    fn clone(&self) -> Self {
-        Self(self.0.boxed())
-    }
-}
-
-/// What an [`Optimizer`](crate::Optimizer) holds one of for each group: a rule's own configuration,
-/// or an [`AnyRule`].
-pub trait Config: Clone {
-    /// The rule behind it.
-    fn method(&self) -> &dyn Method;
-    /// The rule behind it, to change.
-    fn method_mut(&mut self) -> &mut dyn Method;
-}
-
-impl<M: Rule> Config for M {
-    fn method(&self) -> &dyn Method {
-        self
-    }
-    fn method_mut(&mut self) -> &mut dyn Method {
-        self
-    }
-}
-
-impl Config for AnyRule {
-    fn method(&self) -> &dyn Method {
-        &*self.0
-    }
-    fn method_mut(&mut self) -> &mut dyn Method {
-        &mut *self.0
     }
 }

@@ -1,6 +1,7 @@
 //! Composition of a rule's module: frame + access + the lines generated for its slots + the rule.
 //! WGSL is free of order, so plain concatenation is all it takes, in any host language.
 
+use crate::cpu::keep_field;
 use crate::rule::{Field, FieldKind, Method, Scope};
 use crate::wrappers::{EXTRA_FIELDS, Wrappers};
 
@@ -9,8 +10,10 @@ use crate::wrappers::{EXTRA_FIELDS, Wrappers};
 pub const WORKGROUP: u32 = 64;
 /// Bindings before the slots: table, parameters, gradients; then the scratch buffer where there is one.
 pub const FIXED_BINDINGS: u32 = 3;
-/// Norms that one rule may have.
-pub const MAX_NORMS: usize = 4;
+/// Fields that one rule may measure.
+pub const MAX_MEASURED: usize = 4;
+/// Vec4 at the start of the scratch buffer, before what is measured; see `shaders/scratch.wgsl`.
+pub(crate) const SCRATCH_HEADER: usize = 3;
 
 /// What a module does; each kind is a dispatch of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,8 +22,10 @@ pub enum Kind {
     Apply,
     /// Sums the squares of the gradients, for clipping.
     MeasureGradients,
-    /// Sums the squares of what the rule measures.
+    /// Adds up what the rule measures.
     MeasureRule,
+    /// Counts the elements whose step agrees with their gradient.
+    MeasureAgreement,
 }
 
 impl Kind {
@@ -28,7 +33,7 @@ impl Kind {
     pub fn entry_point(self) -> &'static str {
         match self {
             Kind::Apply => "optimizer_step",
-            Kind::MeasureGradients | Kind::MeasureRule => "optimizer_measure",
+            _ => "optimizer_measure",
         }
     }
 }
@@ -53,6 +58,8 @@ pub struct SlotLayout {
     pub buffers: usize,
     /// What stands around the rule.
     pub wrappers: Wrappers,
+    /// Whether some group measures; see [`Rule::measures`](crate::Rule::measures).
+    pub measures: bool,
 }
 
 impl SlotLayout {
@@ -96,9 +103,69 @@ impl SlotLayout {
         ring || self.wrappers != Wrappers::default()
     }
 
-    /// Whether there is a scratch buffer: for clipping by norm, or for the rule's own norms.
+    /// Whether there is a scratch buffer: for what is measured.
     pub fn has_scratch(&self, method: &dyn Method) -> bool {
-        self.wrappers.max_grad_norm.is_some() || norms(method) > 0
+        self.wrappers.measures_gradients() || self.wrappers.cautious || self.measured(method).next().is_some()
+    }
+
+    /// The fields that the rule measures here.
+    pub fn measured<'a>(&self, method: &'a dyn Method) -> impl Iterator<Item = &'a Field> + use<'a> {
+        let measures = self.measures;
+        method.fields().iter().filter(move |field| measures && field.kind.is_measured())
+    }
+
+    /// The measuring dispatches of a step, in order.
+    pub fn measuring(&self, method: &dyn Method) -> Vec<Kind> {
+        let wanted = [
+            (Kind::MeasureGradients, self.wrappers.measures_gradients()),
+            (Kind::MeasureRule, self.measured(method).next().is_some()),
+            (Kind::MeasureAgreement, self.wrappers.cautious),
+        ];
+        wanted.into_iter().filter(|(_, wanted)| *wanted).map(|(kind, _)| kind).collect()
+    }
+
+    /// What a measuring dispatch finds.
+    pub(crate) fn quantities(&self, method: &dyn Method, kind: Kind) -> Vec<FieldKind> {
+        match kind {
+            Kind::Apply => vec![],
+            Kind::MeasureGradients => vec![FieldKind::Norm],
+            Kind::MeasureRule => self.measured(method).map(|field| field.kind).collect(),
+            Kind::MeasureAgreement => vec![FieldKind::Sum; 2],
+        }
+    }
+
+    /// Where in the scratch buffer the result of a measuring dispatch over everything, or over tensor 0, is.
+    pub(crate) fn result(&self, method: &dyn Method, kind: Kind) -> usize {
+        let over_all = self.over_all(method);
+        if kind == Kind::MeasureRule && over_all {
+            return SCRATCH_HEADER;
+        }
+        let before = [
+            (Kind::MeasureGradients, self.wrappers.max_tensor_norm.is_some()),
+            (Kind::MeasureRule, !over_all && self.measured(method).next().is_some()),
+        ];
+        let before = before.iter().take_while(|(other, _)| *other != kind).filter(|(_, wanted)| *wanted);
+        SCRATCH_HEADER + usize::from(over_all) + before.count()
+    }
+
+    /// Vec4 of results for each tensor.
+    pub(crate) fn results_of_tensor(&self, method: &dyn Method) -> usize {
+        let wanted = [
+            self.wrappers.max_tensor_norm.is_some(),
+            !self.over_all(method) && self.measured(method).next().is_some(),
+            self.wrappers.cautious,
+        ];
+        wanted.into_iter().filter(|wanted| *wanted).count()
+    }
+
+    /// Vec4 of the scratch buffer before the partial sums.
+    pub(crate) fn results(&self, method: &dyn Method, tensors: usize) -> usize {
+        SCRATCH_HEADER + usize::from(self.over_all(method)) + tensors * self.results_of_tensor(method)
+    }
+
+    /// Whether the rule measures one value over all tensors.
+    fn over_all(&self, method: &dyn Method) -> bool {
+        method.scope() == Scope::All && self.measured(method).next().is_some()
     }
 
     /// Binding of the first state buffer.
@@ -107,9 +174,13 @@ impl SlotLayout {
     }
 }
 
-/// Norms that a rule measures.
-pub fn norms(method: &dyn Method) -> usize {
-    method.fields().iter().filter(|field| field.kind == FieldKind::Norm).count()
+/// How many fields a configuration measures.
+pub fn measured_fields(method: &dyn Method) -> usize {
+    if method.measures() {
+        method.fields().iter().filter(|field| field.kind.is_measured()).count()
+    } else {
+        0
+    }
 }
 
 /// The fields of a group's row in the table, in order. Norms keep their place; the device fills them.
@@ -147,10 +218,24 @@ pub fn compose_with(
     kind: Kind,
 ) -> String {
     let mut parts = vec![include_str!("../shaders/frame.wgsl").to_string()];
-    parts.push(match access {
-        Access::Quad => include_str!("../shaders/access_quad.wgsl").into(),
-        Access::Single => include_str!("../shaders/access_single.wgsl").into(),
-    });
+    let (reads, clears) = match access {
+        Access::Quad => {
+            (include_str!("../shaders/access_quad.wgsl"), include_str!("../shaders/clear_quad.wgsl"))
+        }
+        Access::Single => {
+            (include_str!("../shaders/access_single.wgsl"), include_str!("../shaders/clear_single.wgsl"))
+        }
+    };
+    if layout.wrappers.zero_gradients {
+        // All modules over a window share one bind group layout, so that they share a bind group.
+        parts.push(reads.replace("var<storage, read> grads", "var<storage, read_write> grads"));
+    } else {
+        parts.push(reads.into());
+    }
+    if kind == Kind::Apply {
+        parts.push(if layout.wrappers.zero_gradients { clears.into() } else { KEEP_GRADIENTS.into() });
+        parts.push(if layout.wrappers.skips() { SKIP.into() } else { NEVER_SKIP.into() });
+    }
     if layout.has_scratch(method) {
         parts.push(include_str!("../shaders/scratch.wgsl").into());
     }
@@ -168,25 +253,53 @@ pub fn compose_with(
     parts.join("\n")
 }
 
+const KEEP_GRADIENTS: &str = "fn clear_gradient(tile: Tile, i: u32, live: u32) {
+}
+";
+const SKIP: &str = "fn taken() -> bool {
+    return scratch[1].z != 0.0;
+}
+";
+const NEVER_SKIP: &str = "fn taken() -> bool {
+    return true;
+}
+";
+
 /// The part that depends on the rule's fields and slots: bindings, `load_row`, `update_quad`.
 fn generated(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
     let head =
         format!("// Generated for {}: its slots' bindings, its row, four lanes at a time.\n", method.name());
-    let parts = match kind {
-        Kind::Apply => {
-            vec![bindings(method, layout), load_row(method, layout, kind), update_quad(method, layout)]
-        }
-        Kind::MeasureRule => {
-            vec![bindings(method, layout), load_row(method, layout, kind), measure_quad(method, layout)]
-        }
-        Kind::MeasureGradients => vec![MEASURE_GRADIENTS.into()],
-    };
+    let mut parts = vec![];
+    if kind != Kind::Apply {
+        parts.push(measured_constants(&layout.quantities(method, kind)));
+    }
+    if kind == Kind::MeasureGradients {
+        parts.push(MEASURE_GRADIENTS.into());
+    } else {
+        parts.push(bindings(method, layout));
+        parts.push(load_row(method, layout, kind));
+    }
+    match kind {
+        Kind::Apply => parts.push(update_quad(method, layout)),
+        Kind::MeasureRule => parts.push(measure_quad(method, layout)),
+        Kind::MeasureAgreement => parts.push(agreement_quad(method, layout)),
+        Kind::MeasureGradients => {}
+    }
     format!("{head}\n{}", parts.join("\n"))
 }
 
-const MEASURE_GRADIENTS: &str = "const MEASURED: u32 = 1u;
+/// The number of quantities, and which of them are largest magnitudes.
+fn measured_constants(quantities: &[FieldKind]) -> String {
+    let largest = (0..).zip(quantities).filter(|(_, kind)| **kind == FieldKind::Max);
+    let largest: u32 = largest.map(|(i, _): (u32, _)| 1 << i).sum();
+    format!("const MEASURED: u32 = {}u;\nconst LARGEST_OF: u32 = {largest}u;\n", quantities.len())
+}
 
-struct Row {
+/// Parameters of the functions that measure a quad.
+const MEASURING: &str =
+    "tile: Tile, i: u32, live: u32, row: Row, sums: ptr<function, array<vec4<f32>, MEASURED>>";
+
+const MEASURE_GRADIENTS: &str = "struct Row {
     none: u32,
 }
 
@@ -209,10 +322,26 @@ fn bindings(method: &dyn Method, layout: &SlotLayout) -> String {
 
 /// `struct Row` and `load_row`: a group's host scalars, and what was measured before this dispatch.
 fn load_row(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
-    let quads: String = (0..row_quads(method, layout))
-        .map(|quad| format!("    let q{quad} = table[tile.row + {quad}u];\n"))
-        .collect();
-    let mut norm = 0;
+    let quads = (0..row_quads(method, layout)).map(|quad| format!("let q{quad} = table[first + {quad}u];"));
+    let mut lines = vec![if layout.wrappers.skips() {
+        "let first = tile.row + u32(scratch[1].w) * table[1].z;".to_string()
+    } else {
+        "let first = tile.row;".into()
+    }];
+    lines.extend(quads);
+    let of_tensor = |kind| {
+        let (first, step) = (layout.result(method, kind), layout.results_of_tensor(method));
+        format!("scratch[{first}u + {step}u * tile.tensor]")
+    };
+    let known = kind != Kind::MeasureRule && layout.measured(method).next().is_some();
+    if known {
+        let found = match method.scope() {
+            Scope::Tensor => of_tensor(Kind::MeasureRule),
+            Scope::All => format!("scratch[{}u]", layout.result(method, Kind::MeasureRule)),
+        };
+        lines.push(format!("let found = {found};"));
+    }
+    let mut measured = LANES.iter();
     let words: Vec<String> = row_fields(method, layout)
         .iter()
         .enumerate()
@@ -221,47 +350,53 @@ fn load_row(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
             match field.kind {
                 FieldKind::Real => format!("bitcast<f32>({word})"),
                 FieldKind::Flag => word,
-                // Being measured by this very dispatch.
-                FieldKind::Norm if kind == Kind::MeasureRule => "0.0".into(),
-                FieldKind::Norm => {
-                    norm += 1;
-                    format!("norms.{}", LANES[norm - 1])
-                }
+                _ if known => format!("found.{}", measured.next().unwrap_or(&"x")),
+                // Being measured by this very dispatch, or not at all.
+                _ => "0.0".into(),
             }
         })
         .collect();
     let (hyper, rest) = words.split_at(method.fields().len());
-    let mut declared = String::from("    h: Hyper,\n");
-    let mut members = format!("Hyper({})", hyper.join(", "));
-    let mut before = quads;
-    if norm > 0 {
-        let result = match method.scope() {
-            Scope::Tensor => "1u + tile.tensor",
-            Scope::All => "1u",
-        };
-        before += &format!("    let norms = scratch[{result}];\n");
-    }
+    let mut declared = vec!["h: Hyper"];
+    let mut members = vec![format!("Hyper({})", hyper.join(", "))];
     if layout.needs_extra(method) {
-        declared += "    e: Extra,\n";
-        before += &format!("    let e = Extra({});\n", rest.join(", "));
-        members += ", e";
+        declared.push("e: Extra");
+        lines.push(format!("let e = Extra({});", rest.join(", ")));
+        members.push("e".into());
     }
-    if layout.wrappers.max_grad_norm.is_some() {
-        declared += "    clip: f32,\n";
-        members += ", clip_factor(scratch[0].x, e)";
+    if layout.wrappers.scales_gradients() {
+        let wrappers = &layout.wrappers;
+        let given =
+            |given: bool, value: String, otherwise: &str| if given { value } else { otherwise.into() };
+        let all_norm = given(wrappers.max_grad_norm.is_some(), "scratch[0].x".into(), "0.0");
+        let tensor_norm = given(
+            wrappers.max_tensor_norm.is_some(),
+            format!("{}.x", of_tensor(Kind::MeasureGradients)),
+            "0.0",
+        );
+        let inverse_scale = given(wrappers.loss_scale.is_some(), "scratch[1].y".into(), "1.0");
+        declared.push("factor: f32");
+        members.push(format!("gradient_factor({all_norm}, {tensor_norm}, {inverse_scale}, e)"));
     }
-    format!(
-        "struct Row {{\n{declared}}}\n\nfn load_row(tile: Tile) -> Row {{\n{before}    return Row({members});\n}}\n"
-    )
+    if layout.wrappers.cautious && kind == Kind::Apply {
+        declared.push("caution: f32");
+        lines.push(format!("let agreement = {};", of_tensor(Kind::MeasureAgreement)));
+        members.push("caution(agreement.x, agreement.y)".into());
+    }
+    lines.push(format!("return Row({});", members.join(", ")));
+    let declared: String = declared.iter().map(|member| format!("    {member},\n")).collect();
+    format!("struct Row {{\n{declared}}}\n\n") + &function("fn load_row(tile: Tile) -> Row", &lines)
 }
 
-/// The line that clips a quad of gradients, if any.
+/// A quad of gradients as the rule sees it.
 fn clipped(layout: &SlotLayout) -> &'static str {
-    match (layout.wrappers.max_grad_norm.is_some(), layout.wrappers.max_grad_value.is_some()) {
+    match (layout.wrappers.scales_gradients(), layout.wrappers.max_grad_value.is_some()) {
         (false, false) => "gradient",
-        (true, false) => "gradient * row.clip",
+        (true, false) => "gradient * row.factor",
         (false, true) => "clamp(gradient, vec4<f32>(-row.e.max_value), vec4<f32>(row.e.max_value))",
-        (true, true) => "clamp(gradient * row.clip, vec4<f32>(-row.e.max_value), vec4<f32>(row.e.max_value))",
+        (true, true) => {
+            "clamp(gradient * row.factor, vec4<f32>(-row.e.max_value), vec4<f32>(row.e.max_value))"
+        }
     }
 }
 
@@ -304,12 +439,27 @@ fn function(signature: &str, lines: &[String]) -> String {
     format!("{signature} {{\n{body}}}\n")
 }
 
-fn update_quad(method: &dyn Method, layout: &SlotLayout) -> String {
-    let slots = method.slots();
+/// Lines that evaluate the rule's update of `start` into `theta` and, for a cautious optimizer, what a step
+/// is made of.
+fn updated(method: &dyn Method, layout: &SlotLayout) -> Vec<String> {
     let mut lines = load_states(method, layout);
     lines.push(format!("let g = {};", clipped(layout)));
     let updates = LANES.map(|lane| format!("update(start.{lane}, g.{lane}, &s_{lane}, row.h)"));
     lines.push(format!("var theta = vec4<f32>({});", updates.join(", ")));
+    if layout.wrappers.cautious {
+        let decayed = if keep_field(method.fields()).is_some() { "row.h.keep * start" } else { "start" };
+        lines.push(format!("let decayed = {decayed};"));
+        lines.push("let step = decayed - theta;".into());
+    }
+    lines
+}
+
+fn update_quad(method: &dyn Method, layout: &SlotLayout) -> String {
+    let slots = method.slots();
+    let mut lines = updated(method, layout);
+    if layout.wrappers.cautious {
+        lines.push("theta = decayed - (row.caution * agrees(step, g)) * step;".into());
+    }
     lines.push("theta = select(theta, gradient, not_finite(gradient));".into());
     for (slot, name) in slots.iter().enumerate() {
         let values = LANES.map(|lane| format!("s_{lane}.{name}")).join(", ");
@@ -329,30 +479,39 @@ fn update_quad(method: &dyn Method, layout: &SlotLayout) -> String {
     function(&format!("fn update_quad({parameters}) -> vec4<f32>"), &lines)
 }
 
-fn measure_quad(method: &dyn Method, layout: &SlotLayout) -> String {
-    let norms: Vec<&str> = method
-        .fields()
-        .iter()
-        .filter(|field| field.kind == FieldKind::Norm)
-        .map(|field| field.name)
-        .collect();
-    let mut lines = vec![
-        "let at = tile.state / 4u + i;".to_string(),
+/// Lines that find a quad's places and load it.
+fn located() -> Vec<String> {
+    vec![
+        "let at = tile.state / 4u + i;".into(),
         "let slot_stride = tile.slot_stride;".into(),
-        "let theta = load_theta(tile, i, live);".into(),
+        "let start = load_theta(tile, i, live);".into(),
         "let gradient = load_gradient(tile, i, live);".into(),
-    ];
+    ]
+}
+
+fn measure_quad(method: &dyn Method, layout: &SlotLayout) -> String {
+    let mut lines = located();
     lines.extend(load_states(method, layout));
     lines.push(format!("let g = {};", clipped(layout)));
     for lane in LANES {
-        lines.push(format!("let n_{lane} = measure(theta.{lane}, g.{lane}, s_{lane}, row.h);"));
+        lines.push(format!("let n_{lane} = measure(start.{lane}, g.{lane}, s_{lane}, row.h);"));
     }
-    for (i, name) in norms.iter().enumerate() {
-        let values = LANES.map(|lane| format!("n_{lane}.{name}")).join(", ");
-        lines.push(format!("(*sums)[{i}] = add_squares((*sums)[{i}], masked(vec4<f32>({values}), live));"));
+    for (i, field) in layout.measured(method).enumerate() {
+        let values = LANES.map(|lane| format!("n_{lane}.{}", field.name)).join(", ");
+        let add = match field.kind {
+            FieldKind::Max => "add_largest",
+            FieldKind::Sum => "add_plain",
+            _ => "add_squares",
+        };
+        lines.push(format!("(*sums)[{i}] = {add}((*sums)[{i}], masked(vec4<f32>({values}), live));"));
     }
-    let parameters =
-        "tile: Tile, i: u32, live: u32, row: Row, sums: ptr<function, array<vec4<f32>, MEASURED>>";
-    let constant = format!("const MEASURED: u32 = {}u;\n\n", norms.len());
-    constant + &function(&format!("fn measure_quad({parameters})"), &lines)
+    function(&format!("fn measure_quad({MEASURING})"), &lines)
+}
+
+fn agreement_quad(method: &dyn Method, layout: &SlotLayout) -> String {
+    let mut lines = located();
+    lines.extend(updated(method, layout));
+    lines.push("(*sums)[0] = add_plain((*sums)[0], masked(agrees(step, g), live));".into());
+    lines.push("(*sums)[1] = add_plain((*sums)[1], masked(vec4<f32>(1.0), live));".into());
+    function(&format!("fn measure_quad({MEASURING})"), &lines)
 }

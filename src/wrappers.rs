@@ -1,6 +1,7 @@
-//! What may stand around any rule: clipping before it, Lookahead and an average of the weights after it.
-//! The Rust twin of `shaders/wrappers.wgsl`.
+//! What may stand around any rule: averaging, clipping and scaling of gradients before it; a cautious mask,
+//! Lookahead and an average of the weights after it. The Rust twin of `shaders/wrappers.wgsl`.
 
+use crate::cpu::Found;
 use crate::error::Refusal;
 use crate::real::Real;
 use crate::rule::{Field, FieldKind, Limit};
@@ -31,6 +32,47 @@ impl Default for Lookahead {
     }
 }
 
+/// What a step does that finds a gradient which is not finite, in any tensor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NonFinite {
+    /// The gradient takes its parameter's place: NaN and infinities are passed on, never hidden.
+    #[default]
+    Propagate,
+    /// Parameters, slots and the count of steps stay as they were, decided on the device. The next step then
+    /// uses the skipped step's host scalars: schedules and bias corrections follow the steps that were taken.
+    Skip,
+}
+
+/// Dynamic loss scaling, kept on the device: the host multiplies its loss by the scale
+/// ([`Optimizer::loss_scale`](crate::Optimizer::loss_scale)), every step divides its gradients by it, skips
+/// what overflowed, and adapts the scale. As `torch.amp.GradScaler`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LossScale {
+    /// The scale of the first step, above 0. Default 65536.
+    pub initial: f64,
+    /// The scale is multiplied by this after `interval` steps without an overflow, at least 1. Default 2.
+    pub growth: f64,
+    /// The scale is multiplied by this after an overflow, in (0, 1]. Default 0.5.
+    pub backoff: f64,
+    /// Steps in a row without an overflow before the scale grows, 1 to 2^24. Default 2000.
+    pub interval: u32,
+}
+
+impl Default for LossScale {
+    fn default() -> Self {
+        Self { initial: 65536.0, growth: 2.0, backoff: 0.5, interval: 2000 }
+    }
+}
+
+/// The loss scale stays within these.
+pub(crate) const SMALLEST_SCALE: f64 = 1.0 / (1u64 << 40) as f64;
+/// See [`SMALLEST_SCALE`].
+pub(crate) const LARGEST_SCALE: f64 = (1u64 << 60) as f64;
+/// The share of agreeing elements that a cautious step is scaled for, at least.
+pub(crate) const LEAST_AGREEMENT: f64 = 1e-3;
+
 /// The wrappers of one optimizer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -46,15 +88,35 @@ pub struct Wrappers {
     /// is left out of the norm. **Source**: R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training
     /// Recurrent Neural Networks", 2013, algorithm 1. `torch.nn.utils.clip_grad_norm_` adds 1e-6 to the norm.
     pub max_grad_norm: Option<f64>,
-    /// Largest magnitude of a gradient, above 0, after its scaling by `max_grad_norm`.
+    /// Largest norm of each tensor's gradient, above 0, after the scaling by `max_grad_norm`. Costs as
+    /// `max_grad_norm`; both together cost no more than one.
+    pub max_tensor_norm: Option<f64>,
+    /// Largest magnitude of a gradient, above 0, after both.
     pub max_grad_value: Option<f64>,
+    /// Micro-batches, at least 1, whose gradients the host has added up in the gradient buffers: every step
+    /// uses their average, and clips that. Goes with `zero_gradients`.
+    pub accumulate: Option<u32>,
+    /// Every step leaves zeros in the gradient buffers, in the dispatch that used them, also if the step is
+    /// skipped. 4 bytes of traffic a parameter.
+    pub zero_gradients: bool,
+    /// What a gradient that is not finite does. `skip` measures the gradients as `max_grad_norm` does.
+    pub non_finite: NonFinite,
+    /// Dynamic loss scaling; implies that steps are skipped.
+    pub loss_scale: Option<LossScale>,
+    /// The cautious mask: of a step only the elements are taken that go against their gradient, scaled by
+    /// `1 / max(share of such elements in the tensor, 1e-3)`. Decoupled weight decay is not masked. Costs two
+    /// dispatches more, which evaluate the rule's update once more. **Source**: K. Liang, L. Chen, B. Liu,
+    /// Q. Liu, "Cautious Optimizers: Improving Training with One Line of Code", 2024, algorithm 1, with the
+    /// authors' scale (the paper's is `n / (n_agreeing + 1)`). The mask is of the step as it changes the
+    /// parameter, so what an `f32` parameter cannot see of a step is masked.
+    pub cautious: bool,
 }
 
 /// Names of the wrappers' slots; they follow the rule's.
 pub const WRAPPER_SLOTS: [&str; 2] = ["slow", "ema"];
 
 /// The words that follow a rule's row where wrappers or a ring need them: `struct Extra`.
-pub const EXTRA_FIELDS: [Field; 7] = [
+pub const EXTRA_FIELDS: [Field; 9] = [
     Field { name: "ring", kind: FieldKind::Flag },
     Field { name: "first", kind: FieldKind::Flag },
     Field { name: "sync", kind: FieldKind::Flag },
@@ -62,13 +124,15 @@ pub const EXTRA_FIELDS: [Field; 7] = [
     Field { name: "one_minus_decay", kind: FieldKind::Real },
     Field { name: "max_norm", kind: FieldKind::Real },
     Field { name: "max_value", kind: FieldKind::Real },
+    Field { name: "max_tensor_norm", kind: FieldKind::Real },
+    Field { name: "average", kind: FieldKind::Real },
 ];
 
 impl Wrappers {
     /// Checks the ranges.
     ///
     /// # Errors
-    /// [`Refusal`] of `lookahead.k`, `lookahead.alpha`, `ema`, `max_grad_norm` or `max_grad_value`.
+    /// [`Refusal`] of the field that is out of range.
     pub fn validate(&self) -> Result<(), Refusal> {
         if let Some(Lookahead { k, alpha }) = self.lookahead {
             if k == 0 {
@@ -78,12 +142,32 @@ impl Wrappers {
                 return Err(Refusal::new("lookahead.alpha", alpha, "in (0, 1]"));
             }
         }
-        for (field, value) in [("max_grad_norm", self.max_grad_norm), ("max_grad_value", self.max_grad_value)]
-        {
+        let positive = [
+            ("max_grad_norm", self.max_grad_norm),
+            ("max_tensor_norm", self.max_tensor_norm),
+            ("max_grad_value", self.max_grad_value),
+            ("loss_scale.initial", self.loss_scale.map(|scale| scale.initial)),
+        ];
+        for (field, value) in positive {
             let range = Limit::Above(0.0);
             if let Some(value) = value.filter(|value| !range.allows(*value)) {
                 return Err(Refusal::new(field, value, range.to_string()));
             }
+        }
+        if let Some(LossScale { growth, backoff, interval, .. }) = self.loss_scale {
+            let growths = Limit::AtLeast(1.0);
+            if !growths.allows(growth) {
+                return Err(Refusal::new("loss_scale.growth", growth, growths.to_string()));
+            }
+            if !(backoff > 0.0 && backoff <= 1.0) {
+                return Err(Refusal::new("loss_scale.backoff", backoff, "in (0, 1]"));
+            }
+            if !(1..=1 << 24).contains(&interval) {
+                return Err(Refusal::new("loss_scale.interval", interval, "in [1, 16777216]"));
+            }
+        }
+        if self.accumulate == Some(0) {
+            return Err(Refusal::new("accumulate", 0, "at least 1"));
         }
         let range = Limit::HalfOpen(0.0, 1.0);
         match self.ema {
@@ -97,14 +181,37 @@ impl Wrappers {
         [self.lookahead.is_some().into(), self.ema.is_some().into()]
     }
 
+    /// Whether a step may be skipped.
+    pub fn skips(&self) -> bool {
+        self.non_finite == NonFinite::Skip || self.loss_scale.is_some()
+    }
+
+    /// Whether the gradients are measured before the rule sees them.
+    pub fn measures_gradients(&self) -> bool {
+        self.max_grad_norm.is_some() || self.max_tensor_norm.is_some() || self.skips()
+    }
+
+    /// Whether gradients are multiplied by something before the rule sees them.
+    pub(crate) fn scales_gradients(&self) -> bool {
+        let clips = self.max_grad_norm.is_some() || self.max_tensor_norm.is_some();
+        clips || self.loss_scale.is_some() || self.average() != 1.0
+    }
+
+    /// What the sum of the micro-batches' gradients is multiplied by.
+    pub(crate) fn average(&self) -> f64 {
+        1.0 / f64::from(self.accumulate.unwrap_or(1))
+    }
+
     /// The words of step `t`, with the rule's place in its ring.
     pub fn row(&self, t: u64, ring: u32) -> [f64; EXTRA_FIELDS.len()] {
         let Lookahead { k, alpha } = self.lookahead.unwrap_or_default();
         let sync = self.lookahead.is_some() && t.is_multiple_of(k.max(1));
         let one_minus_decay = 1.0 - self.ema.unwrap_or(0.0);
-        let [max_norm, max_value] =
-            [self.max_grad_norm, self.max_grad_value].map(|limit| limit.unwrap_or(f64::from(f32::MAX)));
-        [f64::from(ring), f64::from(t == 1), f64::from(sync), alpha, one_minus_decay, max_norm, max_value]
+        let [max_norm, max_tensor_norm, max_value] =
+            [self.max_grad_norm, self.max_tensor_norm, self.max_grad_value]
+                .map(|limit| limit.unwrap_or(f64::from(f32::MAX)));
+        let [ring, first, sync] = [f64::from(ring), f64::from(t == 1), f64::from(sync)];
+        [ring, first, sync, alpha, one_minus_decay, max_norm, max_value, max_tensor_norm, self.average()]
     }
 }
 
@@ -116,11 +223,14 @@ pub(crate) struct Extra<R> {
     one_minus_decay: R,
     max_norm: R,
     max_value: R,
+    max_tensor_norm: R,
+    average: R,
 }
 
 impl<R: Real> Extra<R> {
     pub(crate) fn from_host(values: &[f64]) -> Self {
-        let [_, first, sync, alpha, one_minus_decay, max_norm, max_value] = *values else {
+        let [_, first, sync, alpha, one_minus_decay, max_norm, max_value, max_tensor_norm, average] = *values
+        else {
             unreachable!("one value for each of EXTRA_FIELDS")
         };
         Self {
@@ -130,12 +240,24 @@ impl<R: Real> Extra<R> {
             one_minus_decay: R::host(one_minus_decay),
             max_norm: R::host(max_norm),
             max_value: R::host(max_value),
+            max_tensor_norm: R::host(max_tensor_norm),
+            average: R::host(average),
         }
     }
 
-    /// One gradient as the rule sees it. `norm` is 0 where nothing is clipped by norm.
-    pub(crate) fn clip(&self, g: R, norm: R) -> R {
-        let factor = self.max_norm.if_less(norm, self.max_norm / norm, R::host(1.0));
+    /// What the tensor's gradient is multiplied by: average, loss scale, both clippings. Norms that are not
+    /// measured are 0.
+    pub(crate) fn gradient_factor(&self, found: &Found<'_, R>) -> R {
+        let one = R::host(1.0);
+        let average = self.average * found.inverse_scale;
+        let over_all = self.max_norm.if_less(found.all_norm, self.max_norm / found.all_norm, one);
+        let norm = found.tensor_norm * found.inverse_scale * over_all;
+        let over_tensor = self.max_tensor_norm.if_less(norm, self.max_tensor_norm / norm, one);
+        average * over_all * over_tensor
+    }
+
+    /// One gradient as the rule sees it.
+    pub(crate) fn clip(&self, g: R, factor: R) -> R {
         (g * factor).clamp(-self.max_value, self.max_value)
     }
 

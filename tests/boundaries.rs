@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::run::{BINDABLE, GUARD, Home, Run, gradients, parameters, resolve};
+use common::run::{BINDABLE, GUARD, Home, Run, gradients, parameters, read_words, resolve};
 use common::{Gpu, gpu_main, trial};
 use wgpu_optim::optimizers::Sgd;
 use wgpu_optim::{AnyRule, Options, Packing, ParamSet, REGISTRY};
@@ -74,20 +74,6 @@ fn guard_words_stay(gpu: &Gpu, config: &AnyRule) {
     }
 }
 
-fn read_words(gpu: &Gpu, buffer: &wgpu_optim::wgpu::Buffer) -> Vec<u32> {
-    // Read through a set of its own, whose one tensor is the whole buffer.
-    let mut builder = ParamSet::builder();
-    let group = builder.group("all");
-    let unused = common::run::guarded_buffer(gpu, (buffer.size() / 4) as usize);
-    let range = |buffer| wgpu_optim::BufferRange::new(buffer, 0);
-    let id = builder.external("all", [(buffer.size() / 4) as usize], group, range(buffer), range(&unused));
-    let params = builder.build(&gpu.device).unwrap();
-    let mut encoder = gpu.encoder();
-    let download = params.download_param(&mut encoder, id).unwrap();
-    gpu.submit(encoder);
-    resolve(gpu, vec![download])[0].iter().map(|x| x.to_bits()).collect()
-}
-
 /// Groups without tensors and tensors without elements cost nothing and do no harm.
 fn empty_groups_and_tensors(gpu: &Gpu, config: &AnyRule) {
     let configs = [config.clone(), config.clone(), config.clone()];
@@ -99,7 +85,7 @@ fn empty_groups_and_tensors(gpu: &Gpu, config: &AnyRule) {
     let (_, worst) = run.checked_step(&before, &gradients(2, 0, &lens));
     assert!(worst.units <= 1.0, "{}", worst.place);
     // A rule with norms measures and combines before it applies.
-    let norms = wgpu_optim::shader::norms(wgpu_optim::Config::method(config));
+    let norms = wgpu_optim::shader::measured_fields(wgpu_optim::Config::method(config));
     assert_eq!(run.optimizer.dispatches_per_step(), if norms > 0 { 3 } else { 1 });
 
     let mut nothing = Run::new(gpu, &configs[..1], &[(0, 0)], BINDABLE, &Options::default());

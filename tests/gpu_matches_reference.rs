@@ -5,7 +5,7 @@ mod common;
 
 use common::run::{BINDABLE, Home, check};
 use common::{gpu_main, trial};
-use wgpu_optim::{Config, Lookahead, Options, Packing, REGISTRY, Wrappers};
+use wgpu_optim::{Config, Lookahead, NonFinite, Options, Packing, REGISTRY, Wrappers};
 
 const STEPS: u64 = 10;
 
@@ -14,17 +14,33 @@ fn main() {
         let mut trials = vec![];
         for entry in REGISTRY {
             for (i, config) in (entry.variants)().into_iter().enumerate() {
-                let (plain, mut wrapped) = (Options::default(), Options::default());
-                wrapped.wrappers = Wrappers {
+                let around = |wrappers| {
+                    let mut options = Options::default();
+                    options.wrappers = wrappers;
+                    options
+                };
+                let plain = Options::default();
+                let wrapped = around(Wrappers {
                     lookahead: Some(Lookahead { k: 3, alpha: 0.5 }),
                     ema: Some(0.9),
                     max_grad_norm: Some(100.0),
+                    max_tensor_norm: Some(50.0),
                     max_grad_value: Some(1.0),
-                };
+                    ..Wrappers::default()
+                });
+                let cautious = around(Wrappers {
+                    cautious: true,
+                    accumulate: Some(3),
+                    zero_gradients: true,
+                    non_finite: NonFinite::Skip,
+                    max_tensor_norm: Some(10.0),
+                    ..Wrappers::default()
+                });
                 for (name, home, options) in [
                     ("arena", BINDABLE, &plain),
                     ("tight arena, everything around it", Home::Arena(Packing::Tight), &wrapped),
                     ("own buffers", Home::Own { gap: 64 }, &plain),
+                    ("arena, cautious", BINDABLE, &cautious),
                     ("own buffers, unaligned", Home::Own { gap: 3 }, &plain),
                 ] {
                     let (config, options) = (config.clone(), options.clone());

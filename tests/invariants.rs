@@ -5,7 +5,7 @@ mod common;
 
 use common::run::{BINDABLE, Home, Run, Words, gradients, parameters};
 use common::{Gpu, gpu_main, trial};
-use wgpu_optim::{AnyRule, Config, FieldKind, Options, Packing, REGISTRY, Scope};
+use wgpu_optim::{AnyRule, Config, Options, Packing, REGISTRY, Scope};
 
 const STEPS: u64 = 6;
 
@@ -37,7 +37,7 @@ fn run_steps(run: &mut Run, theta: &[Vec<f32>], lens: &[usize], steps: u64) -> W
 
 /// One optimizer over two groups gives the bits of two optimizers over one group each.
 fn group_equals_separate_optimizer(gpu: &Gpu, config: &AnyRule) {
-    if has_norms(config) && config.method().scope() == Scope::All {
+    if measures(config) && config.method().scope() == Scope::All {
         return; // its groups act on one another
     }
     let configs = [config.clone(), other(config)];
@@ -84,8 +84,8 @@ fn assert_same_bits(got: &[Vec<u32>], expected: &[Vec<u32>], what: &str) {
 }
 
 /// Whether elements of a tensor, or of all, act on one another through a norm.
-fn has_norms(config: &AnyRule) -> bool {
-    config.method().fields().iter().any(|field| field.kind == FieldKind::Norm)
+fn measures(config: &AnyRule) -> bool {
+    config.method().measures() && config.method().fields().iter().any(|field| field.kind.is_measured())
 }
 
 fn bits(words: &[Vec<f32>]) -> Vec<Vec<u32>> {
@@ -129,7 +129,7 @@ fn any_split_gives_the_same_bits(gpu: &Gpu, config: &AnyRule) {
         }
         flat(&run.read())
     };
-    if has_norms(config) {
+    if measures(config) {
         // The tree of a sum follows tensors and tiles; where they lie does not matter.
         let tile = |state_buffers| options(256, state_buffers);
         let expected = split(&lens, BINDABLE, &tile(None));
@@ -330,7 +330,7 @@ fn poison_stays_where_it_is(gpu: &Gpu, config: &AnyRule) {
             if ![0, 130, 258].contains(&i) {
                 // Through a norm, what is not there any more acts on the others.
                 assert!(f32::from_bits(dirty[i]).is_finite(), "{name}: element {i} is not the poisoned one");
-                if has_norms(config) {
+                if measures(config) {
                     continue;
                 }
                 assert_eq!(clean[i], dirty[i], "{name}: element {i} is not the poisoned one");

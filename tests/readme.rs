@@ -30,7 +30,8 @@ fn cost(config: &AnyRule) -> (Vec<&'static str>, u32) {
     let kept: Vec<_> = kept.map(|(name, _)| *name).collect();
     // Parameter and gradient are read, the parameter is written; of each slot one value is read and written.
     // A rule with norms reads parameter, gradient and, if it measures with them, slots once more.
-    let measured = if wgpu_optim::shader::norms(method) > 0 { 8 + 4 * kept.len() as u32 } else { 0 };
+    let measured =
+        if wgpu_optim::shader::measured_fields(method) > 0 { 8 + 4 * kept.len() as u32 } else { 0 };
     let bytes = 12 + 8 * kept.len() as u32 + measured;
     (kept, bytes)
 }

@@ -12,10 +12,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use wgpu_optim::plan::Tile;
 use wgpu_optim::shader::{
-    Access, COMBINE, FIXED_BINDINGS, Kind, SlotLayout, WORKGROUP, compose, compose_with, norms, row_fields,
+    Access, COMBINE, FIXED_BINDINGS, Kind, SlotLayout, WORKGROUP, compose, compose_with, row_fields,
     row_quads,
 };
-use wgpu_optim::{AnyRule, Config, FieldKind, Lookahead, Method, REGISTRY, Wrappers};
+use wgpu_optim::{AnyRule, Config, FieldKind, Lookahead, LossScale, Method, NonFinite, REGISTRY, Wrappers};
 
 fn main() {
     let mut trials = vec![
@@ -83,14 +83,21 @@ fn each_module(config: &AnyRule, check: fn(&Composed)) {
         lookahead: Some(Lookahead::default()),
         ema: Some(0.9),
         max_grad_norm: Some(1.0),
+        max_tensor_norm: Some(1.0),
         max_grad_value: Some(1.0),
+        accumulate: Some(4),
+        zero_gradients: true,
+        non_finite: NonFinite::Skip,
+        loss_scale: Some(LossScale::default()),
+        cautious: true,
     };
     for own in BTreeSet::from([all, own]) {
         for wrappers in [Wrappers::default(), everything] {
             let depths: Vec<u32> = own.iter().copied().chain(wrappers.depths()).collect();
             let count = depths.iter().filter(|depth| **depth > 0).count();
             for buffers in count.min(1)..=count {
-                let layout = SlotLayout { depths: depths.clone(), buffers, wrappers };
+                let layout =
+                    SlotLayout { depths: depths.clone(), buffers, wrappers, measures: method.measures() };
                 for (access, kind) in dispatches(method, &layout) {
                     let (module, info) = parse(&compose(method, &layout, access, kind));
                     check(&Composed { method, layout: &layout, access, kind, module, info });
@@ -101,13 +108,8 @@ fn each_module(config: &AnyRule, check: fn(&Composed)) {
 }
 
 fn dispatches(method: &dyn Method, layout: &SlotLayout) -> Vec<(Access, Kind)> {
-    let mut kinds = vec![Kind::Apply];
-    if layout.wrappers.max_grad_norm.is_some() {
-        kinds.push(Kind::MeasureGradients);
-    }
-    if norms(method) > 0 {
-        kinds.push(Kind::MeasureRule);
-    }
+    let mut kinds = layout.measuring(method);
+    kinds.push(Kind::Apply);
     let both = |kind| [(Access::Quad, kind), (Access::Single, kind)];
     kinds.into_iter().flat_map(both).collect()
 }
@@ -116,7 +118,7 @@ fn dispatches(method: &dyn Method, layout: &SlotLayout) -> Vec<(Access, Kind)> {
 fn whole_layout(method: &dyn Method) -> SlotLayout {
     let count = method.slots().len();
     let depths = std::iter::repeat_n(1, count).chain([0, 0]).collect();
-    SlotLayout { depths, buffers: count, wrappers: Wrappers::default() }
+    SlotLayout { depths, buffers: count, wrappers: Wrappers::default(), measures: method.measures() }
 }
 
 /// The module between measuring and applying is the same for every rule.
@@ -145,7 +147,7 @@ fn bindings(composed: &Composed) {
     let mut expected = vec![
         ("table".to_string(), read, vec4(Scalar::U32)),
         ("params".to_string(), write, element.clone()),
-        ("grads".to_string(), read, element),
+        ("grads".to_string(), if layout.wrappers.zero_gradients { write } else { read }, element),
     ];
     assert_eq!(expected.len(), FIXED_BINDINGS as usize);
     if layout.has_scratch(*method) {
@@ -191,8 +193,8 @@ fn members(module: &Module, name: &str) -> Vec<(String, u32, TypeInner)> {
 fn structs(composed: &Composed) {
     let Composed { method, layout, module, .. } = composed;
     let scalar = |kind| match kind {
-        FieldKind::Real | FieldKind::Norm => Scalar::F32,
         FieldKind::Flag => Scalar::U32,
+        _ => Scalar::F32,
     };
     if composed.kind == Kind::MeasureGradients {
         return; // sees no rule
@@ -329,9 +331,18 @@ fn stems(folder: &str, extension: &str) -> BTreeSet<String> {
 
 fn rules_are_whole() {
     let mut shaders = stems("shaders", "wgsl");
-    for shared in
-        ["frame", "access_quad", "access_single", "apply", "measure", "combine", "scratch", "wrappers"]
-    {
+    for shared in [
+        "frame",
+        "access_quad",
+        "access_single",
+        "clear_quad",
+        "clear_single",
+        "apply",
+        "measure",
+        "combine",
+        "scratch",
+        "wrappers",
+    ] {
         assert!(shaders.remove(shared), "{shared}.wgsl");
     }
     let mut rust = stems("src/optimizers", "rs");

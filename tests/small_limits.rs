@@ -5,7 +5,7 @@ mod common;
 
 use common::run::{BINDABLE, Run, Words, gradients, parameters};
 use common::{Gpu, gpu_main, trial};
-use wgpu_optim::shader::{FIXED_BINDINGS, norms};
+use wgpu_optim::shader::{FIXED_BINDINGS, measured_fields};
 use wgpu_optim::wgpu::{Adapter, Limits};
 use wgpu_optim::{AnyRule, Config, Error, Optimizer, Options, ParamSet, REGISTRY, required_limits};
 
@@ -27,7 +27,7 @@ fn needs(config: &AnyRule) -> Needs {
     let mut depths = vec![0; method.slots().len()];
     method.keeps(&mut depths);
     Needs {
-        fixed: FIXED_BINDINGS + u32::from(norms(method) > 0),
+        fixed: FIXED_BINDINGS + u32::from(measured_fields(method) > 0),
         slots: depths.iter().filter(|depth| **depth > 0).count(),
         ring: depths.iter().any(|depth| *depth > 1),
     }

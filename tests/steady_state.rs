@@ -84,7 +84,7 @@ fn model(gpu: &Gpu, config: &AnyRule, tensors: usize, groups: usize) -> Model {
     }
     let params = params.build(&gpu.device).unwrap();
     let optimizer = Optimizer::new(&gpu.device, &params, vec![config.clone(); groups.len()]).unwrap();
-    let norms = wgpu_optim::shader::norms(config.method());
+    let norms = wgpu_optim::shader::measured_fields(config.method());
     assert_eq!(optimizer.dispatches_per_step(), if norms > 0 { 3 } else { 1 });
     Model { optimizer, groups, _params: params }
 }
@@ -105,7 +105,7 @@ fn fewest(gpu: &Gpu, mut record: impl FnMut(&mut wgpu::CommandEncoder)) -> u64 {
 fn only_wgpu_allocates(gpu: &Gpu, config: &AnyRule) {
     let Model { optimizer: mut small, .. } = model(gpu, config, 10, 1);
     let small = fewest(gpu, |encoder| small.step(encoder).unwrap());
-    let expected = if wgpu_optim::shader::norms(config.method()) > 0 {
+    let expected = if wgpu_optim::shader::measured_fields(config.method()) > 0 {
         // Three dispatches: at least what a small model takes.
         small
     } else {
@@ -147,7 +147,8 @@ impl Bare {
         method.keeps(&mut depths);
         depths.extend([0, 0]); // nothing around the rule
         let buffers = depths.iter().filter(|depth| **depth > 0).count();
-        let layout = SlotLayout { depths, buffers, wrappers: Wrappers::default() };
+        let layout =
+            SlotLayout { depths, buffers, wrappers: Wrappers::default(), measures: method.measures() };
         let source = compose(method, &layout, Access::Quad, Kind::Apply);
         let module = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: None,

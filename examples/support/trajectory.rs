@@ -147,9 +147,6 @@ impl Trajectory {
         if let Some(option) = self.options.keys().find(unknown) {
             return Err(NoRule::Unsupported(format!("option '{}' of '{name}'", shorten(option))));
         }
-        if name == "adashift" && self.options.get("reduce").is_some_and(|reduce| reduce == "max") {
-            return Err(NoRule::Unsupported("reduce \"max\" of 'adashift'".into()));
-        }
         let mut options = self.options.clone();
         options.insert("optimizer".into(), name.as_str().into());
         let mut setup =

@@ -1,8 +1,9 @@
 //! The registry: one line a rule. Names on the command line, in JSON and on pages, the tests, the
 //! benches and the tables of the documentation are all read from it.
 
+use crate::any_rule::AnyRule;
 use crate::error::Error;
-use crate::rule::{AnyRule, Rule};
+use crate::rule::Rule;
 use crate::wrappers::Wrappers;
 
 /// Another name of a rule, and its defaults under that name.
@@ -57,6 +58,7 @@ registry! {
     adabelief::AdaBelief;
     adabound::AdaBound;
     lamb::Lamb;
+    stable_adamw::StableAdamW;
     lars::Lars;
     nosadam::NosAdam;
     padam::Padam;
@@ -146,7 +148,7 @@ impl AnyRule {
 pub struct Setup {
     /// The rule's configuration.
     pub rule: AnyRule,
-    /// `lookahead`, `ema`, `max_grad_norm`, `max_grad_value`.
+    /// Every option of [`Wrappers`].
     pub wrappers: Wrappers,
 }
 
@@ -175,8 +177,9 @@ impl Setup {
     /// # Errors
     /// As [`from_json`](Setup::from_json).
     pub fn from_options(mut options: serde_json::Map<String, serde_json::Value>) -> Result<Self, Error> {
-        let known = ["lookahead", "ema", "max_grad_norm", "max_grad_value"];
-        let around = known.iter().filter_map(|key| options.remove_entry(*key)).collect();
+        let known = serde_json::to_value(Wrappers::default()).unwrap_or_default();
+        let known = known.as_object().into_iter().flat_map(serde_json::Map::keys);
+        let around = known.filter_map(|key| options.remove_entry(key)).collect();
         let rule = AnyRule::from_options(options)?;
         let wrappers: Wrappers = serde_json::from_value(serde_json::Value::Object(around))
             .map_err(|error| Error::Json { name: rule.name().into(), reason: error.to_string() })?;

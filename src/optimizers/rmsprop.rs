@@ -174,8 +174,9 @@ impl Rule for RmsProp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::Step;
     use crate::reference::host_row;
-    use crate::rule::{Method, Step};
+    use crate::rule::Method;
     use crate::wrappers::Wrappers;
 
     /// The same gradient for 300 steps, in f32: the variance dies away and no root is of a negative number.
@@ -196,8 +197,7 @@ mod tests {
                 theta: &mut theta,
                 g: &g,
                 slots: &mut slots,
-                gradient_norm: 0.0,
-                norms: &[],
+                found: crate::Found::nothing(),
             });
             assert!(theta.iter().all(|theta| theta.is_finite()), "step {t}: {theta:?}");
             assert!(state[0].iter().all(|v| *v >= 0.0), "step {t}");

@@ -135,8 +135,9 @@ impl Rule for SignSgd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::Step;
     use crate::reference::host_row;
-    use crate::rule::{Method, Step};
+    use crate::rule::Method;
     use crate::wrappers::Wrappers;
 
     /// Gradients a thousand times larger give the same bits.
@@ -154,8 +155,7 @@ mod tests {
                     theta: &mut theta,
                     g: &g,
                     slots: &mut [&mut m],
-                    gradient_norm: 0.0,
-                    norms: &[],
+                    found: crate::Found::nothing(),
                 });
             }
             theta.iter().map(|theta| theta.to_bits()).collect::<Vec<_>>()

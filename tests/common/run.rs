@@ -247,6 +247,21 @@ pub fn guarded_buffer(gpu: &Gpu, words: usize) -> wgpu::Buffer {
     buffer
 }
 
+/// All words of a buffer.
+pub fn read_words(gpu: &Gpu, buffer: &wgpu::Buffer) -> Vec<u32> {
+    // Read through a set of its own, whose one tensor is the whole buffer.
+    let mut builder = ParamSet::builder();
+    let group = builder.group("all");
+    let unused = guarded_buffer(gpu, (buffer.size() / 4) as usize);
+    let range = |buffer| BufferRange::new(buffer, 0);
+    let id = builder.external("all", [(buffer.size() / 4) as usize], group, range(buffer), range(&unused));
+    let params = builder.build(&gpu.device).unwrap();
+    let mut encoder = gpu.encoder();
+    let download = params.download_param(&mut encoder, id).unwrap();
+    gpu.submit(encoder);
+    resolve(gpu, vec![download])[0].iter().map(|x| x.to_bits()).collect()
+}
+
 /// Signed gradients over nine decades, some of them zero. Each element keeps its decade, as the
 /// coordinates of a network do.
 pub fn gradients(seed: u64, step: u64, lens: &[usize]) -> Vec<Vec<f32>> {

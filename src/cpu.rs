@@ -1,0 +1,141 @@
+//! One step of one tensor on the CPU: the twin of the shaders' frame.
+
+use crate::real::Real;
+use crate::rule::{Field, Lanes, Row, Rule};
+use crate::wrappers::Extra;
+
+/// One step of some elements of one group, on the CPU.
+pub struct Step<'a, 'b, R> {
+    /// The rule's host scalars, as [`Method::host_row`](crate::Method::host_row) gives them, and behind them
+    /// the [`Wrappers::row`](crate::Wrappers::row).
+    pub row: &'a [f64],
+    /// Parameters.
+    pub theta: &'a mut [R],
+    /// Gradients.
+    pub g: &'a [R],
+    /// Slots of the rule and of the wrappers, in order: of a ring the values that this step sees; empty
+    /// where a slot is not kept.
+    pub slots: &'a mut [&'b mut [R]],
+    /// What was measured before.
+    pub found: Found<'a, R>,
+}
+
+/// What the measuring dispatches of a step find for one tensor.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'a, R> {
+    /// The norm of all gradients where they are clipped by it, else 0.
+    pub all_norm: R,
+    /// The norm of the tensor's gradient where it is clipped by it, else 0.
+    pub tensor_norm: R,
+    /// One over the loss scale.
+    pub inverse_scale: R,
+    /// The rule's measured fields, in order.
+    pub measured: &'a [R],
+    /// What the elements that agree with their gradient are scaled by, where the optimizer is cautious.
+    pub caution: Option<R>,
+}
+
+impl<R: Real> Found<'_, R> {
+    /// Nothing was measured.
+    pub fn nothing() -> Self {
+        let (zero, inverse_scale) = (R::host(0.0), R::host(1.0));
+        Self { all_norm: zero, tensor_norm: zero, inverse_scale, measured: &[], caution: None }
+    }
+}
+
+/// The state that element `i` sees.
+fn state_at<M: Rule, R: Real>(slots: &[&mut [R]], i: usize, lanes: &mut [R]) -> M::State<R> {
+    for (lane, slot) in lanes.iter_mut().zip(slots) {
+        *lane = slot.get(i).copied().unwrap_or(R::host(0.0));
+    }
+    M::State::<R>::from_slice(lanes)
+}
+
+/// `Hyper` without what is measured, and `Extra`.
+fn scalars<M: Rule, R: Real>(row: &[f64]) -> (M::Hyper<R>, Extra<R>) {
+    let (own, extra) = row.split_at(M::Hyper::<R>::FIELDS.len());
+    (M::Hyper::<R>::from_host(own), Extra::<R>::from_host(extra))
+}
+
+/// Runs `measure` over slices: the twin of the measuring dispatch.
+pub(crate) fn shares<M: Rule, R: Real>(step: &Step<'_, '_, R>) -> Vec<Vec<R>> {
+    let count = M::Hyper::<R>::FIELDS.iter().filter(|field| field.kind.is_measured()).count();
+    let (h, extra) = scalars::<M, R>(step.row);
+    let factor = extra.gradient_factor(&step.found);
+    let own = M::State::<R>::NAMES.len();
+    let (mut lanes, mut values) = (vec![R::host(0.0); own], vec![R::host(0.0); count]);
+    let mut all = vec![Vec::with_capacity(step.g.len()); count];
+    for (i, (&theta, &g)) in step.theta.iter().zip(step.g).enumerate() {
+        let s = state_at::<M, R>(&step.slots[..own], i, &mut lanes);
+        M::measure(theta, extra.clip(g, factor), &s, &h, &mut values);
+        all.iter_mut().zip(&values).for_each(|(all, value)| all.push(*value));
+    }
+    all
+}
+
+/// The rule's step of one parameter, without its decoupled decay (`keep`, where the rule has that field).
+struct Moved<R> {
+    decayed: R,
+    step: R,
+    /// 1 where the step goes against the gradient.
+    agrees: R,
+}
+
+fn moved<R: Real>(start: R, updated: R, g: R, keep: Option<R>) -> Moved<R> {
+    let decayed = keep.map_or(start, |keep| keep * start);
+    let step = decayed - updated;
+    let agrees = (step.sign() * g.sign()).max(R::host(0.0));
+    Moved { decayed, step, agrees }
+}
+
+/// The place of the decoupled decay among the rule's host scalars.
+pub(crate) fn keep_field(fields: &[Field]) -> Option<usize> {
+    fields.iter().position(|field| field.name == "keep")
+}
+
+/// For each element whether the step agrees with its gradient: the twin of the cautious measuring dispatch.
+pub(crate) fn agrees<M: Rule, R: Real>(step: &Step<'_, '_, R>) -> Vec<R> {
+    let (mut h, extra) = scalars::<M, R>(step.row);
+    h.set_measured(step.found.measured);
+    let keep = keep_field(M::Hyper::<R>::FIELDS).map(|field| R::host(step.row[field]));
+    let factor = extra.gradient_factor(&step.found);
+    let own = M::State::<R>::NAMES.len();
+    let mut lanes = vec![R::host(0.0); own];
+    let one = |(i, (&theta, &g)): (usize, (&R, &R))| {
+        let mut s = state_at::<M, R>(&step.slots[..own], i, &mut lanes);
+        let g = extra.clip(g, factor);
+        moved(theta, M::update(theta, g, &mut s, &h), g, keep).agrees
+    };
+    step.theta.iter().zip(step.g).enumerate().map(one).collect()
+}
+
+/// Runs `update` over slices: the twin of the updating dispatch.
+pub(crate) fn run<M: Rule, R: Real>(step: Step<'_, '_, R>) {
+    let own = M::State::<R>::NAMES.len();
+    let (mut h, extra) = scalars::<M, R>(step.row);
+    h.set_measured(step.found.measured);
+    let keep = keep_field(M::Hyper::<R>::FIELDS).map(|field| R::host(step.row[field]));
+    let factor = extra.gradient_factor(&step.found);
+    let (slots, wrappers) = step.slots.split_at_mut(own);
+    let mut lanes = vec![R::host(0.0); own];
+    for (i, (theta, &gradient)) in step.theta.iter_mut().zip(step.g).enumerate() {
+        let start = *theta;
+        let mut s = state_at::<M, R>(slots, i, &mut lanes);
+        let g = extra.clip(gradient, factor);
+        let mut updated = M::update(start, g, &mut s, &h);
+        if let Some(caution) = step.found.caution {
+            let Moved { decayed, step, agrees } = moved(start, updated, g, keep);
+            updated = decayed - (caution * agrees) * step;
+        }
+        // The frame's policy: a gradient that is not finite replaces its parameter.
+        let updated = if gradient.to_f64().is_finite() { updated } else { gradient };
+        s.write(&mut lanes);
+        for (lane, slot) in lanes.iter().zip(slots.iter_mut()) {
+            if let Some(word) = slot.get_mut(i) {
+                *word = *lane;
+            }
+        }
+        let mut wrappers = wrappers.iter_mut().map(|slot| slot.get_mut(i));
+        *theta = extra.apply(start, updated, wrappers.next().flatten(), wrappers.next().flatten());
+    }
+}
