@@ -170,7 +170,14 @@ fn main() -> anyhow::Result<()> {
         }
         let words = |i: usize| {
             let (method, row, g) = (optimizer.group(groups[i])?, &rows[i][..], &gradients[i][..]);
-            Ok::<_, wgpu_optim::Error>(Words { method, row, theta: &before[i].0, g, slots: &before[i].1 })
+            Ok::<_, wgpu_optim::Error>(Words {
+                method,
+                row,
+                shape: &[],
+                theta: &before[i].0,
+                g,
+                slots: &before[i].1,
+            })
         };
         let expected = expect_step(t, &Wrappers::default(), &[words(0)?, words(1)?]);
         for (i, expected) in expected.into_iter().enumerate() {

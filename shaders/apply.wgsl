@@ -18,7 +18,7 @@ fn optimizer_step(
         if (take) {
             let theta = load_theta(tile, i, live);
             let g = load_gradient(tile, i, live);
-            store_theta(tile, i, live, update_quad(theta, g, tile.state / 4u + i, tile.slot_stride, row));
+            store_theta(tile, i, live, update_quad(tile, i, theta, g, row));
         }
         clear_gradient(tile, i, live);
     }

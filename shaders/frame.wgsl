@@ -5,10 +5,10 @@
 //
 //   table[0]                     (number of tiles, where the tiles start, vec4 a row, vec4 a packed slot)
 //   table[1]                     (where the partial sums start in the scratch buffer, tiles in windows before,
-//                                 vec4 of all groups' rows, 0)
+//                                 vec4 of all groups' rows, where the work lists of lines.wgsl start)
 //   table[2 + group * row ...]   that group's host scalars: `struct Hyper`, then `struct Extra` if used
 //   table[tiles + 2 i]           (first parameter, first gradient, first state element, elements)
-//   table[tiles + 2 i + 1]       (group, tensor, 0, 0)
+//   table[tiles + 2 i + 1]       (group, tensor, first element in the tensor, 0)
 
 const WORKGROUP: u32 = 64u;
 
@@ -22,6 +22,7 @@ struct Tile {
     count: u32,
     row: u32,
     tensor: u32,
+    first: u32,
     slot_stride: u32,
 }
 
@@ -35,7 +36,7 @@ fn find_tile(id: vec3<u32>, grid: vec3<u32>) -> Tile {
     let place = table[header.y + 2u * index];
     let owner = table[header.y + 2u * index + 1u];
     let row = 2u + owner.x * header.z;
-    return Tile(index, place.x, place.y, place.z, place.w, row, owner.y, header.w);
+    return Tile(index, place.x, place.y, place.z, place.w, row, owner.y, owner.z, header.w);
 }
 
 // By bits, since WGSL lets a compiler assume that x == x.

@@ -4,6 +4,7 @@
 use crate::any_rule::Config;
 use crate::error::Error;
 use crate::limits::{largest_binding, need};
+use crate::lines::Lines;
 use crate::params::ParamSet;
 use crate::plan::{ELEMENT, Plan, Window};
 use crate::rule::{FieldKind, MAX_SLOTS, Method, Scope};
@@ -47,6 +48,8 @@ pub(crate) struct Built {
     pub windows: Vec<WindowBuffers>,
     /// See `shaders/scratch.wgsl`.
     pub scratch: Option<wgpu::Buffer>,
+    /// See `shaders/lines.wgsl`.
+    pub lines: Option<(wgpu::Buffer, Lines)>,
     /// In the order of a step.
     pub dispatches: Vec<Dispatch>,
 }
@@ -65,6 +68,13 @@ pub(crate) struct Builder<'a, C> {
     pub places: usize,
 }
 
+/// What the dispatches of all windows share.
+#[derive(Clone, Copy)]
+struct Shared<'a> {
+    scratch: Option<&'a wgpu::Buffer>,
+    lines: Option<(&'a wgpu::Buffer, &'a Lines)>,
+}
+
 /// The partial sums of a segment: its first tile among all windows' tiles, its tiles, the place of its result,
 /// and whether it is everything.
 struct Segment {
@@ -77,20 +87,28 @@ struct Segment {
 impl<C: Config> Builder<'_, C> {
     pub fn build(&self, plan: &Plan, limits: &wgpu::Limits) -> Result<Built, Error> {
         let scratch_size = self.scratch_size(tiles(plan));
-        self.check_sizes(plan, scratch_size, limits)?;
+        let lines = self.layout.has_lines(self.method).then(|| self.lines(plan));
+        let lines = lines.filter(|lines| lines.elements > 0);
+        self.check_sizes(plan, scratch_size, lines.as_ref(), limits)?;
         let what = format!("the slots of '{}'", self.method.name());
-        let (windows, scratch) = guarded(self.device, &what, || {
+        let (windows, scratch, line_buffer) = guarded(self.device, &what, || {
             let (mut windows, mut before) = (vec![], 0);
             for window in &plan.windows {
-                windows.push(self.window(window, before)?);
+                windows.push(self.window(window, windows.len(), before, lines.as_ref())?);
                 before += window.tiles.len();
             }
-            Ok::<_, Error>((windows, self.scratch(scratch_size)?))
+            let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+            let line_buffer = lines
+                .as_ref()
+                .map(|lines| self.buffer("rows and columns", lines.elements as u64 * ELEMENT, usage, false));
+            Ok::<_, Error>((windows, self.scratch(scratch_size)?, line_buffer))
         })??;
         let dispatches = guarded(self.device, self.method.name(), || {
-            self.dispatches(plan, &windows, scratch.as_ref(), limits.max_compute_workgroups_per_dimension)
+            let shared =
+                Shared { scratch: scratch.as_ref(), lines: line_buffer.as_ref().zip(lines.as_ref()) };
+            self.dispatches(plan, &windows, shared, limits.max_compute_workgroups_per_dimension)
         })??;
-        Ok(Built { windows, scratch, dispatches })
+        Ok(Built { windows, scratch, lines: line_buffer.zip(lines), dispatches })
     }
 
     /// Vec4 of the scratch buffer before the partial sums.
@@ -124,15 +142,30 @@ impl<C: Config> Builder<'_, C> {
         }
     }
 
-    fn check_sizes(&self, plan: &Plan, scratch: u64, limits: &wgpu::Limits) -> Result<(), Error> {
+    fn lines(&self, plan: &Plan) -> Lines {
+        let tensors = &self.params.tensors;
+        let shapes: Vec<_> = tensors.iter().map(|tensor| (&tensor.shape[..], tensor.group.index())).collect();
+        Lines::new(&shapes, plan)
+    }
+
+    fn check_sizes(
+        &self,
+        plan: &Plan,
+        scratch: u64,
+        lines: Option<&Lines>,
+        limits: &wgpu::Limits,
+    ) -> Result<(), Error> {
         let (binding, limit_name) = largest_binding(limits);
         let table = format!("table of {} groups, in bytes", self.groups.len());
-        for window in &plan.windows {
-            need(self.method, &table, self.table_size(window), limit_name, binding)?;
+        for (index, window) in plan.windows.iter().enumerate() {
+            let lines = lines.map_or(0, |lines| lines.table_quads(index) as u64 * QUAD);
+            need(self.method, &table, self.table_size(window) + lines, limit_name, binding)?;
             let (rows, limit) = (window.grid.1.into(), limits.max_compute_workgroups_per_dimension.into());
             need(self.method, "rows of workgroups", rows, "max_compute_workgroups_per_dimension", limit)?;
         }
         need(self.method, "partial sums, in bytes", scratch, limit_name, binding)?;
+        let lines = lines.map_or(0, |lines| lines.elements as u64 * ELEMENT);
+        need(self.method, "rows and columns, in bytes", lines, limit_name, binding)?;
         let measured = self.layout.measured(self.method).count();
         if measured > MAX_MEASURED {
             let reason = format!("it measures {measured} fields, more than {MAX_MEASURED}");
@@ -147,7 +180,7 @@ impl<C: Config> Builder<'_, C> {
         &self,
         plan: &Plan,
         windows: &[WindowBuffers],
-        scratch: Option<&wgpu::Buffer>,
+        shared: Shared<'_>,
         limit: u32,
     ) -> Result<Vec<Dispatch>, Error> {
         let layout = self.bind_group_layout();
@@ -156,27 +189,46 @@ impl<C: Config> Builder<'_, C> {
             .windows
             .iter()
             .zip(windows)
-            .map(|(window, buffers)| self.bind_group(window, buffers, scratch, &layout))
+            .map(|(window, buffers)| self.bind_group(window, buffers, shared, &layout))
             .collect();
+        let mut combine = None;
         let mut pipelines = HashMap::new();
-        let mut each_window = |kind: Kind, dispatches: &mut Vec<Dispatch>| {
-            for (window, bind_group) in plan.windows.iter().zip(&groups) {
-                let pipeline = pipelines
-                    .entry((window.access, kind))
-                    .or_insert_with(|| self.pipeline(window.access, kind, &pipeline_layout));
-                let (pipeline, bind_group) = (pipeline.clone(), bind_group.clone());
-                dispatches.push(Dispatch { pipeline, bind_group, grid: window.grid });
-            }
+        let mut dispatch = |kind: Kind, access: Access, window: usize, grid: (u32, u32)| {
+            let pipeline = pipelines
+                .entry((access, kind))
+                .or_insert_with(|| self.pipeline(access, kind, &pipeline_layout))
+                .clone();
+            Dispatch { pipeline, bind_group: groups[window].clone(), grid }
         };
+        let fold = |workgroups: usize| crate::plan::fold(workgroups as u64, limit);
         let mut dispatches = vec![];
-        if let Some(scratch) = scratch {
-            let combine = self.combine_pipeline();
-            for kind in self.layout.measuring(self.method) {
-                each_window(kind, &mut dispatches);
-                dispatches.push(self.combine(&combine, kind, &self.segments(plan, kind), scratch, limit)?);
+        let kinds = self.layout.measuring(self.method).into_iter().chain([Kind::Apply]);
+        for kind in kinds.filter(|_| !windows.is_empty()) {
+            match (kind, shared.lines) {
+                (Kind::MeasureLines, Some((_, lines))) => {
+                    dispatches.extend((0..windows.len()).map(|window| {
+                        dispatch(kind, Access::Single, window, fold(lines.measuring_workgroups(window)))
+                    }));
+                }
+                (Kind::AverageLines, Some((_, lines))) => {
+                    dispatches.push(dispatch(kind, Access::Single, 0, fold(lines.averaging_workgroups())));
+                }
+                (Kind::AverageMatrices, Some((_, lines))) => {
+                    dispatches.push(dispatch(kind, Access::Single, 0, fold(lines.matrix_workgroups())));
+                }
+                _ => {
+                    let each = plan.windows.iter().enumerate();
+                    dispatches
+                        .extend(each.map(|(window, plan)| dispatch(kind, plan.access, window, plan.grid)));
+                }
+            }
+            if let Some(scratch) = shared.scratch
+                && !self.layout.quantities(self.method, kind).is_empty()
+            {
+                let pipeline = combine.get_or_insert_with(|| self.combine_pipeline());
+                dispatches.push(self.combine(pipeline, kind, &self.segments(plan, kind), scratch, limit)?);
             }
         }
-        each_window(Kind::Apply, &mut dispatches);
         Ok(dispatches)
     }
 
@@ -305,7 +357,8 @@ impl<C: Config> Builder<'_, C> {
             },
             count: None,
         };
-        let bindings = self.layout.first_state_binding(self.method) + self.layout.buffers as u32;
+        let lines = u32::from(self.layout.has_lines(self.method));
+        let bindings = self.layout.lines_binding(self.method) + lines;
         let entries: Vec<_> = (0..bindings).map(entry).collect();
         let label = Some(self.label);
         self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries })
@@ -323,7 +376,7 @@ impl<C: Config> Builder<'_, C> {
         &self,
         window: &Window,
         buffers: &WindowBuffers,
-        scratch: Option<&wgpu::Buffer>,
+        shared: Shared<'_>,
         layout: &wgpu::BindGroupLayout,
     ) -> wgpu::BindGroup {
         let pair = &self.params.pairs[window.block];
@@ -339,7 +392,9 @@ impl<C: Config> Builder<'_, C> {
             range(&pair.param, &window.param),
             range(&pair.grad, &window.grad),
         ];
-        let rest = scratch.into_iter().chain(&buffers.state).map(wgpu::Buffer::as_entire_binding);
+        let lines = shared.lines.map(|(buffer, _)| buffer);
+        let rest = shared.scratch.into_iter().chain(&buffers.state).chain(lines);
+        let rest = rest.map(wgpu::Buffer::as_entire_binding);
         let entries: Vec<_> = (0..)
             .zip(fixed.into_iter().chain(rest))
             .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
@@ -351,31 +406,45 @@ impl<C: Config> Builder<'_, C> {
         })
     }
 
+    /// Bytes of a table without the part that is about lines.
     fn table_size(&self, window: &Window) -> u64 {
         let rows = self.places * self.groups.len() * self.row_words * 4;
         ROWS_AT + (rows + std::mem::size_of_val(&window.tiles[..])) as u64
     }
 
-    /// A window's table and slots; `before` tiles are in the windows before it.
-    fn window(&self, window: &Window, before: usize) -> Result<WindowBuffers, Error> {
-        let table = self.table(window, before)?;
+    /// The table and slots of window `index`; `before` tiles are in the windows before it.
+    fn window(
+        &self,
+        window: &Window,
+        index: usize,
+        before: usize,
+        lines: Option<&Lines>,
+    ) -> Result<WindowBuffers, Error> {
+        let lines_at = (self.table_size(window) / QUAD) as usize;
+        let lines = lines.map(|lines| lines.table(index, lines_at)).unwrap_or_default();
+        let table = self.table(window, before, &lines)?;
         let state = (0..self.layout.buffers).map(|buffer| self.state(window, buffer));
         Ok(WindowBuffers { table, state: state.collect::<Result<_, _>>()?, state_len: window.state })
     }
 
     /// Header, rows (written at every step) and tiles; see `shaders/frame.wgsl`.
-    fn table(&self, window: &Window, before: usize) -> Result<wgpu::Buffer, Error> {
+    fn table(&self, window: &Window, before: usize, lines: &[[u32; 4]]) -> Result<wgpu::Buffer, Error> {
         let row_quads = self.row_words / 4;
         let rows = self.groups.len() * row_quads;
         let tiles_at = HEADER + self.places * rows;
+        let size = self.table_size(window);
+        let lines_at = (size / QUAD) as usize;
         let header = [
             [window.tiles.len() as u32, tiles_at as u32, row_quads as u32, (window.state / 4) as u32],
-            [self.results() as u32, before as u32, rows as u32, 0],
+            [self.results() as u32, before as u32, rows as u32, lines_at as u32],
         ];
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
-        self.filled("table", self.table_size(window), usage, |view| {
+        let size = size + std::mem::size_of_val(lines) as u64;
+        self.filled("table", size, usage, |view| {
             view.slice(..ROWS_AT as usize).copy_from_slice(bytemuck::cast_slice(&header));
-            view.slice(tiles_at * QUAD as usize..).copy_from_slice(bytemuck::cast_slice(&window.tiles));
+            let tiles = tiles_at * QUAD as usize..lines_at * QUAD as usize;
+            view.slice(tiles).copy_from_slice(bytemuck::cast_slice(&window.tiles));
+            view.slice(lines_at * QUAD as usize..).copy_from_slice(bytemuck::cast_slice(lines));
         })
     }
 

@@ -73,6 +73,22 @@ pub(crate) fn shares<M: Rule, R: Real>(step: &Step<'_, '_, R>) -> Vec<Vec<R>> {
     all
 }
 
+/// What each gradient adds to the means of its lines: the twin of the dispatch that measures lines.
+pub(crate) fn line_shares<M: Rule, R: Real>(step: &Step<'_, '_, R>) -> Vec<R> {
+    let (h, extra) = scalars::<M, R>(step.row);
+    let factor = extra.gradient_factor(&step.found);
+    let share = |g: &R| {
+        if g.to_f64().is_finite() { M::line_share(extra.clip(*g, factor), &h) } else { R::host(0.0) }
+    };
+    step.g.iter().map(share).collect()
+}
+
+/// The averages of lines after a step with these means.
+pub(crate) fn line_averages<M: Rule, R: Real>(row: &[f64], before: &[R], means: &[R]) -> Vec<R> {
+    let (h, _) = scalars::<M, R>(row);
+    before.iter().zip(means).map(|(before, mean)| M::line_average(*before, *mean, &h)).collect()
+}
+
 /// The rule's step of one parameter, without its decoupled decay (`keep`, where the rule has that field).
 struct Moved<R> {
     decayed: R,

@@ -31,13 +31,6 @@ pub struct Interval {
 /// The promise of the measuring dispatches: the relative error of a norm.
 const NORM_ERROR: f64 = 1e-6;
 
-/// Roundings on the longest way of a share into the device's sum of `count`: four of a vec4, the quads of an
-/// invocation's share of a tile, both trees, and the tiles that one invocation combines.
-fn sum_roundings(count: usize) -> f64 {
-    let tiles = count as f64 / 4096.0;
-    4.0 + 16.0 + 6.0 + 8.0 + (tiles / 256.0).max(tiles.min(16.0)).ceil()
-}
-
 const SMALLEST_NORMAL: f64 = f32::MIN_POSITIVE as f64;
 
 /// The spacing of `f32` at `x`.
@@ -288,10 +281,10 @@ impl Real for Interval {
         let larger = |a: Self, b: &Self| Real::max(a, *b);
         finite.fold(Self::point(0.0), larger)
     }
-    fn sum(shares: &[Self]) -> Self {
+    fn sum(shares: &[Self], roundings: usize) -> Self {
         let finite = || shares.iter().filter(|share| share.low.is_finite() && share.high.is_finite());
         let magnitude: f64 = finite().map(|share| share.abs().high).sum();
-        let error = sum_roundings(shares.len()) * 2f64.powi(-24) * magnitude;
+        let error = roundings as f64 * 2f64.powi(-24) * magnitude;
         let (low, high) = finite().fold((0.0, 0.0), |(low, high), x| (low + x.low, high + x.high));
         Self { low: low - error, high: high + error }.checked().flushed()
     }

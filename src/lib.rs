@@ -14,6 +14,7 @@ mod decay;
 mod error;
 mod interval;
 mod limits;
+mod lines;
 mod optimizer;
 pub mod optimizers;
 mod params;
@@ -39,7 +40,9 @@ pub use params::{BufferRange, GroupId, Packing, ParamSet, ParamSetBuilder, Tenso
 pub use readback::Download;
 pub use real::Real;
 pub use reference::Reference;
-pub use rule::{Field, FieldKind, Lanes, Limit, Memory, Method, Mutant, Row, Rule, Scope, Visit, beta_power};
+pub use rule::{
+    Field, FieldKind, Lanes, Limit, Memory, Method, Mutant, Row, Rule, Scope, SlotKind, Visit, beta_power,
+};
 pub use schedule::{Curve, Schedule};
 pub use wgpu;
 pub use wrappers::{EXTRA_FIELDS, Lookahead, LossScale, NonFinite, WRAPPER_SLOTS, Wrappers};

@@ -57,7 +57,8 @@ pub(crate) fn slot_layout(
     let count = layout.count();
     let buffers = limits.max_storage_buffers_per_shader_stage;
     let fixed = layout.first_state_binding(method);
-    let needed = fixed + u32::from(count > 0);
+    let lines = u32::from(layout.has_lines(method));
+    let needed = fixed + lines + u32::from(count > 0);
     need(
         method,
         "storage buffers (table, parameters, gradients, norms, slots)",
@@ -88,6 +89,6 @@ pub(crate) fn slot_layout(
         "max_compute_workgroup_size_x",
         limits.max_compute_workgroup_size_x.into(),
     )?;
-    layout.buffers = count.min((buffers - fixed) as usize);
+    layout.buffers = count.min((buffers - fixed - lines) as usize);
     Ok(layout)
 }

@@ -4,10 +4,11 @@ use crate::any_rule::Config;
 use crate::build::{Builder, Built, Dispatch, ROWS_AT};
 use crate::error::Error;
 use crate::limits::{largest_binding, need, slot_layout};
+use crate::lines::Matrices;
 use crate::params::{GroupId, ParamSet, TensorId};
 use crate::plan::{Bounds, ELEMENT, Piece, plan, tile_for};
 use crate::readback::{Download, copy_out};
-use crate::rule::{Field, FieldKind, MAX_FIELDS, MAX_SLOTS, Memory, Method};
+use crate::rule::{Field, FieldKind, MAX_FIELDS, MAX_SLOTS, Memory, Method, SlotKind};
 use crate::shader::{SlotLayout, row_fields, row_quads};
 use crate::wrappers::{EXTRA_FIELDS, WRAPPER_SLOTS, Wrappers};
 use std::ops::Range;
@@ -61,7 +62,7 @@ pub struct Optimizer<C> {
     layout: SlotLayout,
     built: Built,
     pieces: Vec<Vec<Piece>>,
-    tensors: Vec<String>,
+    shapes: Vec<Vec<usize>>,
 }
 
 /// A step whose host scalars are recorded; it takes effect when it is encoded into a pass.
@@ -194,7 +195,7 @@ impl<C: Config> Optimizer<C> {
             layout,
             built,
             pieces: plan.pieces,
-            tensors: params.tensors.iter().map(|tensor| tensor.name.clone()).collect(),
+            shapes: params.tensors.iter().map(|tensor| tensor.shape.clone()).collect(),
             groups,
             labels,
             label,
@@ -208,7 +209,8 @@ impl<C: Config> Optimizer<C> {
 
     /// Dispatches of one step, whatever the number of groups and tensors: one for each window, that is one
     /// for arenas that fit into a binding, and one for each further pair of buffers; 0 if there is nothing
-    /// to update. Clipping by norm or skipping, a rule that measures, and a cautious optimizer measure first:
+    /// to update. A rule that averages rows and columns does so first, with one more for each window and two.
+    /// Clipping by norm or skipping, a rule that measures, and a cautious optimizer measure first:
     /// one dispatch more for each window and one that combines, for each of the three.
     pub fn dispatches_per_step(&self) -> usize {
         self.built.dispatches.len()
@@ -283,13 +285,18 @@ impl<C: Config> Optimizer<C> {
         let tables: u64 = self.built.windows.iter().map(|window| window.table.size()).sum();
         let norms = self.built.scratch.as_ref().map_or(0, wgpu::Buffer::size);
         let elements: u64 = self.pieces.iter().flatten().map(|piece| piece.len).sum();
-        let slots = elements * u64::from(self.layout.total()) * ELEMENT;
-        tables + norms + self.rows.len() as u64 * 4 + ELEMENT + self.state_bytes() - slots
+        let lines = self.built.lines.as_ref();
+        let line_bytes = lines.map_or(0, |(buffer, _)| buffer.size());
+        let kept = lines.map_or(0, |(_, lines)| lines.kept as u64 * ELEMENT);
+        let slots = elements * u64::from(self.layout.total()) * ELEMENT + kept;
+        tables + norms + line_bytes - kept + self.rows.len() as u64 * 4 + ELEMENT + self.state_bytes() - slots
     }
 
     /// Bytes of the slots on the device.
     pub fn state_bytes(&self) -> u64 {
-        self.built.windows.iter().flat_map(|window| &window.state).map(wgpu::Buffer::size).sum()
+        let kept = self.built.lines.as_ref().map_or(0, |(_, lines)| lines.kept as u64 * ELEMENT);
+        let slots = self.built.windows.iter().flat_map(|window| &window.state).map(wgpu::Buffer::size);
+        kept + slots.sum::<u64>()
     }
 
     /// The configuration of a group.
@@ -428,10 +435,13 @@ impl<C: Config> Optimizer<C> {
         tensor: TensorId,
         slot: &str,
     ) -> Result<Download, Error> {
-        let (index, count) = (tensor.index(), self.tensors.len());
+        let (index, count) = (tensor.index(), self.shapes.len());
         let pieces = self.pieces.get(index).ok_or(Error::UnknownHandle { what: "tensor", index, count })?;
         let method = self.groups[0].method();
         let index = self.slot_names().position(|name| name == slot);
+        if let Some(part) = index.and_then(|slot| self.lines_of(slot, tensor.index())) {
+            return Ok(copy_out(&self.device, encoder, &[part]));
+        }
         let place = index.and_then(|slot| Some((self.layout.place(slot)?, self.layout.depths[slot])));
         let Some(((buffer, rank), depth)) = place else {
             let kept = self.slots().join(", ");
@@ -447,10 +457,27 @@ impl<C: Config> Optimizer<C> {
         Ok(copy_out(&self.device, encoder, &parts))
     }
 
+    /// Where the rows or columns of a tensor are, if that is what this slot keeps.
+    fn lines_of(&self, slot: usize, tensor: usize) -> Option<(wgpu::Buffer, u64, u64)> {
+        let kind = *self.groups[0].method().slot_kinds().get(slot)?;
+        let (buffer, lines) = self.built.lines.as_ref()?;
+        let [rows, columns, _] = lines.places[tensor];
+        let at = match kind {
+            SlotKind::Element => return None,
+            SlotKind::Rows => rows,
+            SlotKind::Columns => columns,
+        };
+        let count = Matrices::of(&self.shapes[tensor]).lines(kind);
+        Some((buffer.clone(), at as u64 * ELEMENT, count as u64 * ELEMENT))
+    }
+
     /// The slots that this optimizer allocated, in the order of the rule's `State`.
     pub fn slots(&self) -> Vec<&'static str> {
-        let names = self.slot_names().zip(&self.layout.depths);
-        names.filter(|(_, depth)| **depth > 0).map(|(name, _)| name).collect()
+        let method = self.groups[0].method();
+        let is_line =
+            |slot: usize| method.slot_kinds().get(slot).is_some_and(|kind| *kind != SlotKind::Element);
+        let names = self.slot_names().zip(&self.layout.depths).enumerate();
+        names.filter(|(slot, (_, depth))| **depth > 0 || is_line(*slot)).map(|(_, (name, _))| name).collect()
     }
 
     /// Every slot that the rule and the wrappers may have.

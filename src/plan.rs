@@ -74,8 +74,10 @@ pub struct Tile {
     pub group: u32,
     /// First tensor in it.
     pub tensor: u32,
+    /// Its first element in that tensor, where tensors are not merged.
+    pub first: u32,
     /// Zero.
-    pub reserved: [u32; 2],
+    pub reserved: u32,
 }
 
 /// What one dispatch binds and does.
@@ -197,7 +199,8 @@ impl Builder<'_> {
                     count: self.bounds.tile.min(take - at) as u32,
                     group: first.group,
                     tensor: first.tensor,
-                    reserved: [0; 2],
+                    first: (done + at) as u32,
+                    reserved: 0,
                 };
                 draft.tiles.push((param + at, grad + at, tile));
             }

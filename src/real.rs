@@ -48,8 +48,9 @@ pub trait Real:
     /// The largest of `shares`, 0 if there are none, as the device finds it: exact. What is not finite is left
     /// out.
     fn largest(shares: &[Self]) -> Self;
-    /// The sum of `shares` as the device's deterministic sum gives it. What is not finite is left out.
-    fn sum(shares: &[Self]) -> Self;
+    /// The sum of `shares` as a deterministic sum of the device's gives it, in which no share passes more than
+    /// `roundings` additions. What is not finite is left out.
+    fn sum(shares: &[Self], roundings: usize) -> Self;
     /// WGSL `clamp`, that is `min(max(self, low), high)`.
     fn clamp(self, low: Self, high: Self) -> Self {
         self.max(low).min(high)
@@ -105,7 +106,7 @@ macro_rules! impl_real_for_float {
             fn largest(shares: &[Self]) -> Self {
                 shares.iter().copied().filter(|x| x.is_finite()).fold(0.0, $float::max)
             }
-            fn sum(shares: &[Self]) -> Self {
+            fn sum(shares: &[Self], _: usize) -> Self {
                 shares.iter().map(|x| *x as f64).filter(|x| x.is_finite()).sum::<f64>() as $float
             }
         }

@@ -5,10 +5,11 @@ use crate::any_rule::Config;
 use crate::cpu::{Found, Step};
 use crate::error::Error;
 use crate::interval::Interval;
+use crate::lines::Matrices;
 use crate::optimizer::ring_place;
 use crate::params::ParamSet;
 use crate::real::Real;
-use crate::rule::{FieldKind, MAX_FIELDS, Memory, Method, Scope};
+use crate::rule::{FieldKind, MAX_FIELDS, Memory, Method, Scope, SlotKind};
 use crate::wrappers::{LARGEST_SCALE, LEAST_AGREEMENT, LossScale, SMALLEST_SCALE, WRAPPER_SLOTS, Wrappers};
 use std::collections::VecDeque;
 
@@ -52,15 +53,24 @@ impl Scale {
     }
 }
 
+/// Additions on the longest way of a share into the device's sum over `count` elements: four of a vec4, the
+/// quads of an invocation's part of a tile, both trees, and the tiles that one invocation combines.
+fn roundings(count: usize) -> usize {
+    let tiles = count.div_ceil(4096);
+    4 + 16 + 6 + 8 + tiles.min(16).max(tiles / 256 + 1)
+}
+
 /// One tensor of a [`Reference`].
 #[derive(Debug, Clone)]
 pub struct ReferenceTensor {
     /// Index of its group.
     pub group: usize,
+    /// Its shape.
+    pub shape: Vec<usize>,
     /// Parameters.
     pub theta: Vec<f64>,
     /// One for each slot of the rule and of the wrappers: empty for slots that its group does not keep,
-    /// all values one behind the other for a ring.
+    /// all values one behind the other for a ring; one for each line for rows and columns.
     pub slots: Vec<Vec<f64>>,
 }
 
@@ -87,13 +97,32 @@ impl<C: Config> Reference<C> {
             method.initial(&mut initial);
             let own = depths.iter().zip(initial);
             let slots = own.map(|(depth, initial)| vec![f64::from(initial); *depth as usize * theta.len()]);
-            Ok(ReferenceTensor { group: index, slots: slots.chain([vec![], vec![]]).collect(), theta })
+            let slots = slots.chain([vec![], vec![]]).collect();
+            Ok(ReferenceTensor { group: index, shape: vec![theta.len()], slots, theta })
         };
-        let tensors = tensors.into_iter().map(make).collect::<Result<Vec<_>, Error>>()?;
+        let mut tensors = tensors.into_iter().map(make).collect::<Result<Vec<_>, Error>>()?;
+        tensors.iter_mut().for_each(|tensor| make_lines(groups[tensor.group].method(), tensor));
         let memory = vec![Memory::default(); groups.len()];
         let wrappers = Wrappers::default();
         let (waiting, scale) = (VecDeque::new(), Scale::of(&wrappers));
         Ok(Self { memory, groups, wrappers, step: 0, waiting, scale, tensors })
+    }
+
+    /// The same with tensors of these shapes, before the first step. Without, each tensor has one dimension. Only
+    /// rules that keep averages over rows and columns see shapes.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where a shape has another number of elements than its tensor.
+    pub fn with_shapes(mut self, shapes: impl IntoIterator<Item = Vec<usize>>) -> Result<Self, Error> {
+        for ((index, tensor), shape) in self.tensors.iter_mut().enumerate().zip(shapes) {
+            let (expected, got) = (tensor.theta.len(), shape.iter().product());
+            if got != expected {
+                return Err(Error::Length { tensor: index.to_string(), expected, got });
+            }
+            tensor.shape = shape;
+            make_lines(self.groups[tensor.group].method(), tensor);
+        }
+        Ok(self)
     }
 
     /// The same with wrappers around the rule, before the first step.
@@ -124,7 +153,7 @@ impl<C: Config> Reference<C> {
         theta: impl IntoIterator<Item = Vec<f64>>,
     ) -> Result<Self, Error> {
         let tensors = params.tensors().iter().map(|tensor| tensor.group.index()).zip(theta);
-        Self::new(groups, tensors)
+        Self::new(groups, tensors)?.with_shapes(params.tensors().iter().map(|tensor| tensor.shape.clone()))
     }
 
     /// The tensors.
@@ -181,7 +210,8 @@ impl<C: Config> Reference<C> {
                 let method = self.groups[tensor.group].method();
                 let (len, place) = (g.len(), ring_place(method, t) as usize);
                 let slots = tensor.slots.iter_mut().map(|slot| seen(slot, len, place)).collect();
-                Stepping { method, row: &rows[tensor.group], theta: &mut tensor.theta, g, slots }
+                let (row, theta) = (&rows[tensor.group][..], &mut tensor.theta[..]);
+                Stepping { method, row, shape: &tensor.shape, theta, g, slots, lines: vec![] }
             })
             .collect();
         take_step(&self.wrappers, inverse_scale, &mut steps);
@@ -193,21 +223,55 @@ impl<C: Config> Reference<C> {
 struct Stepping<'a, R> {
     method: &'a dyn Method,
     row: &'a [f64],
+    shape: &'a [usize],
     theta: &'a mut [R],
     g: &'a [R],
     slots: Vec<&'a mut [R]>,
+    /// For each slot of the rule that is of rows or columns, what each parameter sees of it.
+    lines: Vec<Vec<R>>,
 }
 
-impl<R> Stepping<'_, R> {
+impl<R: Arithmetic> Stepping<'_, R> {
     fn with<T>(&mut self, found: Found<'_, R>, act: impl FnOnce(&dyn Method, Step<'_, '_, R>) -> T) -> T {
-        let Self { method, row, theta, g, slots } = self;
-        act(*method, Step { row, theta, g, slots: &mut slots[..], found })
+        let Self { method, row, theta, g, slots, lines, .. } = self;
+        let mut lines = lines.iter_mut();
+        let seen = |slot| match lines.next() {
+            Some(line) if !line.is_empty() => &mut line[..],
+            _ => slot,
+        };
+        let mut slots: Vec<&mut [R]> = slots.iter_mut().map(|slot| &mut **slot).map(seen).collect();
+        act(*method, Step { row, theta, g, slots: &mut slots, found })
+    }
+
+    /// Averages rows and columns.
+    fn average_lines(&mut self, found: Found<'_, R>) {
+        let kinds = self.method.slot_kinds();
+        if kinds.iter().all(|kind| *kind == SlotKind::Element) {
+            return;
+        }
+        let shares = self.with(found, |method, step| R::line_shares(method, &step));
+        let matrices = Matrices::of(self.shape);
+        let mut lines = vec![];
+        for (slot, kind) in self.slots.iter_mut().zip(kinds) {
+            if *kind != SlotKind::Element {
+                let means = matrices.means(*kind, &shares);
+                slot.copy_from_slice(&R::line_averages(self.method, self.row, slot, &means));
+            }
+            lines.push(match kind {
+                SlotKind::Element => vec![],
+                SlotKind::Rows => matrices.row_of_each(slot),
+                SlotKind::Columns => matrices.column_of_each(slot),
+            });
+        }
+        self.lines = lines;
     }
 }
 
 /// The arithmetics that a whole step runs in.
 trait Arithmetic: Real {
     fn shares(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Vec<Self>>;
+    fn line_shares(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Self>;
+    fn line_averages(method: &dyn Method, row: &[f64], before: &[Self], means: &[Self]) -> Vec<Self>;
     fn agrees(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Self>;
     fn run(method: &dyn Method, step: Step<'_, '_, Self>);
 }
@@ -215,6 +279,12 @@ trait Arithmetic: Real {
 impl Arithmetic for f64 {
     fn shares(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Vec<Self>> {
         method.shares_f64(step)
+    }
+    fn line_shares(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Self> {
+        method.line_shares_f64(step)
+    }
+    fn line_averages(method: &dyn Method, row: &[f64], before: &[Self], means: &[Self]) -> Vec<Self> {
+        method.line_averages_f64(row, before, means)
     }
     fn agrees(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Self> {
         method.agrees_f64(step)
@@ -227,6 +297,12 @@ impl Arithmetic for f64 {
 impl Arithmetic for Interval {
     fn shares(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Vec<Self>> {
         method.shares_interval(step)
+    }
+    fn line_shares(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Self> {
+        method.line_shares_interval(step)
+    }
+    fn line_averages(method: &dyn Method, row: &[f64], before: &[Self], means: &[Self]) -> Vec<Self> {
+        method.line_averages_interval(row, before, means)
     }
     fn agrees(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Self> {
         method.agrees_interval(step)
@@ -255,6 +331,7 @@ fn take_step<R: Arithmetic>(wrappers: &Wrappers, inverse_scale: f64, tensors: &m
             Found { all_norm, tensor_norm, ..everywhere }
         })
         .collect();
+    tensors.iter_mut().zip(&found).for_each(|(tensor, found)| tensor.average_lines(*found));
     // In a dispatch either every group measures or none does.
     let measures = tensors.iter().any(|tensor| tensor.method.measures());
     let shares: Vec<Vec<Vec<R>>> = tensors
@@ -276,7 +353,7 @@ fn take_step<R: Arithmetic>(wrappers: &Wrappers, inverse_scale: f64, tensors: &m
             let all: Vec<R> = tensors.iter().flat_map(|shares| shares[i].iter().copied()).collect();
             match kind {
                 FieldKind::Max => R::largest(&all),
-                FieldKind::Sum => R::sum(&all),
+                FieldKind::Sum => R::sum(&all, roundings(all.len())),
                 _ => R::norm(&all),
             }
         };
@@ -293,11 +370,24 @@ fn take_step<R: Arithmetic>(wrappers: &Wrappers, inverse_scale: f64, tensors: &m
         for (tensor, found) in tensors.iter_mut().zip(&mut found) {
             let agrees = tensor.with(*found, |method, step| R::agrees(method, &step));
             let count = R::host(agrees.len().max(1) as f64);
-            found.caution = Some(R::host(1.0) / (R::sum(&agrees) / count).max(R::host(LEAST_AGREEMENT)));
+            found.caution = Some(
+                R::host(1.0)
+                    / (R::sum(&agrees, roundings(agrees.len())) / count).max(R::host(LEAST_AGREEMENT)),
+            );
         }
     }
     for (tensor, found) in tensors.iter_mut().zip(found) {
         tensor.with(found, |method, step| R::run(method, step));
+    }
+}
+
+/// Gives rows and columns their slots.
+fn make_lines(method: &dyn Method, tensor: &mut ReferenceTensor) {
+    let matrices = Matrices::of(&tensor.shape);
+    for (slot, kind) in tensor.slots.iter_mut().zip(method.slot_kinds()) {
+        if *kind != SlotKind::Element {
+            *slot = vec![0.0; matrices.lines(*kind)];
+        }
     }
 }
 
@@ -331,6 +421,8 @@ pub struct Words<'a> {
     pub method: &'a dyn Method,
     /// The step's [`host_row`] of its group.
     pub row: &'a [f64],
+    /// Its shape.
+    pub shape: &'a [usize],
     /// Parameters.
     pub theta: &'a [f32],
     /// Gradients.
@@ -381,7 +473,7 @@ fn step_in<R: Arithmetic>(t: u64, wrappers: &Wrappers, tensors: &[Words<'_>]) ->
             let (method, len) = (tensor.method, g.len());
             let place = ring_place(method, t) as usize;
             let slots = slots.iter_mut().map(|slot| seen(slot, len, place)).collect();
-            Stepping { method, row, theta, g, slots }
+            Stepping { method, row, shape: tensor.shape, theta, g, slots, lines: vec![] }
         })
         .collect();
     take_step(wrappers, 1.0, &mut steps);

@@ -65,6 +65,17 @@ impl FieldKind {
     }
 }
 
+/// What a slot has one value for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotKind {
+    /// Each parameter.
+    Element,
+    /// Each row of the last two dimensions; each parameter of a tensor of fewer dimensions.
+    Rows,
+    /// Each column of the last two dimensions; nothing of a tensor of fewer dimensions.
+    Columns,
+}
+
 /// What the measured fields of a rule are taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -99,6 +110,8 @@ pub trait Row<R: Real>: Sized {
 pub trait Lanes<T: Copy>: Sized {
     /// Names of the slots, in the order of the WGSL struct.
     const NAMES: &'static [&'static str];
+    /// What each has a value for.
+    const KINDS: &'static [SlotKind];
     /// From one value for each slot.
     fn from_slice(values: &[T]) -> Self;
     /// To one value for each slot.
@@ -106,8 +119,8 @@ pub trait Lanes<T: Copy>: Sized {
 }
 
 /// Declares a rule's `Hyper<R>` (host scalars: `real` or `flag`; what is measured on the device: `norm`,
-/// `max` or `sum`) and `State<T>` (slots), in the order of the structs of the same names in its WGSL. A test
-/// compares the two through naga.
+/// `max` or `sum`) and `State<T>` (slots; `r: rows` and `c: columns` are averages over lines), in the order of
+/// the structs of the same names in its WGSL. A test compares the two through naga.
 ///
 /// ```
 /// wgpu_optim::equation! {
@@ -123,7 +136,7 @@ pub trait Lanes<T: Copy>: Sized {
 /// `struct State { none: f32 }`.
 #[macro_export]
 macro_rules! equation {
-    (hyper { $($field:ident : $kind:ident),* $(,)? } state { $($slot:ident),* $(,)? }) => {
+    (hyper { $($field:ident : $kind:ident),* $(,)? } state { $($slot:ident $(: $line:ident)?),* $(,)? }) => {
         /// Host scalars of one group at one step, in the order of `struct Hyper` in the shader.
         #[allow(missing_docs)]
         pub struct Hyper<R> { $(pub $field: $crate::equation!(@type $kind R)),* }
@@ -161,7 +174,7 @@ macro_rules! equation {
             }
         }
 
-        $crate::equation!(@state $($slot)*);
+        $crate::equation!(@state $($slot $($line)?,)*);
     };
     (@state) => {
         /// This rule keeps no state.
@@ -170,11 +183,12 @@ macro_rules! equation {
 
         impl<T: Copy> $crate::Lanes<T> for State<T> {
             const NAMES: &'static [&'static str] = &[];
+            const KINDS: &'static [$crate::SlotKind] = &[];
             fn from_slice(_: &[T]) -> Self { Self(std::marker::PhantomData) }
             fn write(&self, _: &mut [T]) {}
         }
     };
-    (@state $($slot:ident)+) => {
+    (@state $($slot:ident $($line:ident)?,)+) => {
         /// One value for each slot, in the order of `struct State` in the shader.
         #[derive(Debug, Clone, Copy)]
         #[allow(missing_docs, non_snake_case)] // slots have the symbols of their papers
@@ -182,6 +196,7 @@ macro_rules! equation {
 
         impl<T: Copy> $crate::Lanes<T> for State<T> {
             const NAMES: &'static [&'static str] = &[$(stringify!($slot)),*];
+            const KINDS: &'static [$crate::SlotKind] = &[$($crate::equation!(@slot $($line)?)),*];
             #[allow(non_snake_case)]
             fn from_slice(values: &[T]) -> Self {
                 let [$($slot),*] = *values else { unreachable!("one value for each slot") };
@@ -192,6 +207,9 @@ macro_rules! equation {
             }
         }
     };
+    (@slot) => { $crate::SlotKind::Element };
+    (@slot rows) => { $crate::SlotKind::Rows };
+    (@slot columns) => { $crate::SlotKind::Columns };
     (@type flag $r:ident) => { u32 };
     (@type $kind:ident $r:ident) => { $r };
     (@kind real) => { $crate::FieldKind::Real };
@@ -292,7 +310,7 @@ pub trait Rule: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'st
         Ok(())
     }
 
-    /// How many values of each slot this configuration needs: 0, 1, or n for a ring, where the equation
+    /// How many values of each slot this configuration needs for a parameter: 0 (as of rows and columns), 1, or n for a ring, where the equation
     /// sees at step t what it wrote at step t - n (its initial value before). All rings of a rule have
     /// the same length.
     fn keeps(&self) -> Self::State<u32>;
@@ -321,6 +339,18 @@ pub trait Rule: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'st
     /// of the shader's `fn measure`, which returns a `struct Measured`. At most four.
     fn measure<R: Real>(_theta: R, _g: R, _s: &Self::State<R>, _h: &Self::Hyper<R>, _shares: &mut [R]) {}
 
+    /// What a gradient adds to the means of its row and its column, of rules with such slots, which a step
+    /// averages before anything else. `State` then has, as values of a parameter, its row's average over the
+    /// mean of those of its matrix, and its column's average. The twin of the shader's `fn line_share`.
+    fn line_share<R: Real>(g: R, _h: &Self::Hyper<R>) -> R {
+        g
+    }
+
+    /// A line's average after a step with this mean. The twin of the shader's `fn line_average`.
+    fn line_average<R: Real>(_before: R, mean: R, _h: &Self::Hyper<R>) -> R {
+        mean
+    }
+
     /// Configurations that together reach every branch of the equation; tests and benches run all.
     fn variants() -> Vec<Self>;
 
@@ -340,6 +370,8 @@ pub trait Method: Debug + Send + Sync {
     fn fields(&self) -> &'static [Field];
     /// The names of the slots.
     fn slots(&self) -> &'static [&'static str];
+    /// What each slot has a value for.
+    fn slot_kinds(&self) -> &'static [SlotKind];
     /// [`Rule::keeps`], one for each of [`slots`](Method::slots).
     fn keeps(&self, depths: &mut [u32]);
     /// The value that each slot starts with, one for each of [`slots`](Method::slots).
@@ -358,6 +390,14 @@ pub trait Method: Debug + Send + Sync {
     fn shares_f64(&self, step: &Step<'_, '_, f64>) -> Vec<Vec<f64>>;
     /// The shares in interval arithmetic.
     fn shares_interval(&self, step: &Step<'_, '_, Interval>) -> Vec<Vec<Interval>>;
+    /// What each gradient adds to the means of its lines.
+    fn line_shares_f64(&self, step: &Step<'_, '_, f64>) -> Vec<f64>;
+    /// The same in interval arithmetic.
+    fn line_shares_interval(&self, step: &Step<'_, '_, Interval>) -> Vec<Interval>;
+    /// The averages of lines after a step with these means.
+    fn line_averages_f64(&self, row: &[f64], before: &[f64], means: &[f64]) -> Vec<f64>;
+    /// The same in interval arithmetic.
+    fn line_averages_interval(&self, row: &[f64], before: &[Interval], means: &[Interval]) -> Vec<Interval>;
     /// For each element 1 where the rule's step goes against the gradient, 0 elsewhere.
     fn agrees_f64(&self, step: &Step<'_, '_, f64>) -> Vec<f64>;
     /// The same in interval arithmetic.
@@ -389,6 +429,9 @@ impl<M: Rule> Method for M {
     }
     fn slots(&self) -> &'static [&'static str] {
         M::State::<f32>::NAMES
+    }
+    fn slot_kinds(&self) -> &'static [SlotKind] {
+        M::State::<f32>::KINDS
     }
     fn keeps(&self, depths: &mut [u32]) {
         Rule::keeps(self).write(depths);
@@ -425,6 +468,18 @@ impl<M: Rule> Method for M {
     }
     fn shares_interval(&self, step: &Step<'_, '_, Interval>) -> Vec<Vec<Interval>> {
         cpu::shares::<M, Interval>(step)
+    }
+    fn line_shares_f64(&self, step: &Step<'_, '_, f64>) -> Vec<f64> {
+        cpu::line_shares::<M, f64>(step)
+    }
+    fn line_shares_interval(&self, step: &Step<'_, '_, Interval>) -> Vec<Interval> {
+        cpu::line_shares::<M, Interval>(step)
+    }
+    fn line_averages_f64(&self, row: &[f64], before: &[f64], means: &[f64]) -> Vec<f64> {
+        cpu::line_averages::<M, f64>(row, before, means)
+    }
+    fn line_averages_interval(&self, row: &[f64], before: &[Interval], means: &[Interval]) -> Vec<Interval> {
+        cpu::line_averages::<M, Interval>(row, before, means)
     }
     fn agrees_f64(&self, step: &Step<'_, '_, f64>) -> Vec<f64> {
         cpu::agrees::<M, f64>(step)

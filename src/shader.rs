@@ -2,7 +2,7 @@
 //! WGSL is free of order, so plain concatenation is all it takes, in any host language.
 
 use crate::cpu::keep_field;
-use crate::rule::{Field, FieldKind, Method, Scope};
+use crate::rule::{Field, FieldKind, Method, Scope, SlotKind};
 use crate::wrappers::{EXTRA_FIELDS, Wrappers};
 
 /// Invocations of a workgroup, as `WORKGROUP` in `shaders/frame.wgsl`. Every wave size divides it, and on
@@ -26,6 +26,12 @@ pub enum Kind {
     MeasureRule,
     /// Counts the elements whose step agrees with their gradient.
     MeasureAgreement,
+    /// Adds up rows and columns.
+    MeasureLines,
+    /// Averages rows and columns. Once for all windows.
+    AverageLines,
+    /// Finds the mean of each matrix's rows. Once for all windows.
+    AverageMatrices,
 }
 
 impl Kind {
@@ -33,8 +39,14 @@ impl Kind {
     pub fn entry_point(self) -> &'static str {
         match self {
             Kind::Apply => "optimizer_step",
+            Kind::AverageLines | Kind::AverageMatrices => "optimizer_average",
             _ => "optimizer_measure",
         }
+    }
+
+    /// Whether the rule's own update, and so its slots, are part of the module.
+    fn sees_slots(self) -> bool {
+        matches!(self, Kind::Apply | Kind::MeasureRule | Kind::MeasureAgreement)
     }
 }
 
@@ -97,6 +109,16 @@ impl SlotLayout {
         self.depths.iter().sum()
     }
 
+    /// Whether some slots are of rows and columns.
+    pub fn has_lines(&self, method: &dyn Method) -> bool {
+        method.slot_kinds().iter().any(|kind| *kind != SlotKind::Element)
+    }
+
+    /// Binding of the buffer of lines, where there is one: after the state buffers.
+    pub fn lines_binding(&self, method: &dyn Method) -> u32 {
+        self.first_state_binding(method) + self.buffers as u32
+    }
+
     /// Whether the row carries `struct Extra`: for a ring or a wrapper.
     pub fn needs_extra(&self, method: &dyn Method) -> bool {
         let ring = self.depths[..method.slots().len()].iter().any(|depth| *depth > 1);
@@ -114,10 +136,13 @@ impl SlotLayout {
         method.fields().iter().filter(move |field| measures && field.kind.is_measured())
     }
 
-    /// The measuring dispatches of a step, in order.
+    /// The dispatches of a step before the one that applies, in order, without those that combine.
     pub fn measuring(&self, method: &dyn Method) -> Vec<Kind> {
         let wanted = [
             (Kind::MeasureGradients, self.wrappers.measures_gradients()),
+            (Kind::MeasureLines, self.has_lines(method)),
+            (Kind::AverageLines, self.has_lines(method)),
+            (Kind::AverageMatrices, self.has_lines(method)),
             (Kind::MeasureRule, self.measured(method).next().is_some()),
             (Kind::MeasureAgreement, self.wrappers.cautious),
         ];
@@ -127,7 +152,7 @@ impl SlotLayout {
     /// What a measuring dispatch finds.
     pub(crate) fn quantities(&self, method: &dyn Method, kind: Kind) -> Vec<FieldKind> {
         match kind {
-            Kind::Apply => vec![],
+            Kind::Apply | Kind::MeasureLines | Kind::AverageLines | Kind::AverageMatrices => vec![],
             Kind::MeasureGradients => vec![FieldKind::Norm],
             Kind::MeasureRule => self.measured(method).map(|field| field.kind).collect(),
             Kind::MeasureAgreement => vec![FieldKind::Sum; 2],
@@ -232,9 +257,11 @@ pub fn compose_with(
     } else {
         parts.push(reads.into());
     }
+    if matches!(kind, Kind::Apply | Kind::MeasureLines | Kind::AverageLines) {
+        parts.push(if layout.wrappers.skips() { SKIP.into() } else { NEVER_SKIP.into() });
+    }
     if kind == Kind::Apply {
         parts.push(if layout.wrappers.zero_gradients { clears.into() } else { KEEP_GRADIENTS.into() });
-        parts.push(if layout.wrappers.skips() { SKIP.into() } else { NEVER_SKIP.into() });
     }
     if layout.has_scratch(method) {
         parts.push(include_str!("../shaders/scratch.wgsl").into());
@@ -242,8 +269,15 @@ pub fn compose_with(
     if layout.needs_extra(method) {
         parts.push(include_str!("../shaders/wrappers.wgsl").into());
     }
+    let lines = layout.has_lines(method) && kind != Kind::MeasureGradients;
+    if lines {
+        parts.push(include_str!("../shaders/lines.wgsl").into());
+    }
     parts.push(match kind {
         Kind::Apply => include_str!("../shaders/apply.wgsl").into(),
+        Kind::MeasureLines => include_str!("../shaders/measure_lines.wgsl").into(),
+        Kind::AverageLines => include_str!("../shaders/average_lines.wgsl").into(),
+        Kind::AverageMatrices => include_str!("../shaders/average_matrices.wgsl").into(),
         _ => include_str!("../shaders/measure.wgsl").into(),
     });
     parts.push(generated(method, layout, kind));
@@ -270,20 +304,24 @@ fn generated(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
     let head =
         format!("// Generated for {}: its slots' bindings, its row, four lanes at a time.\n", method.name());
     let mut parts = vec![];
-    if kind != Kind::Apply {
-        parts.push(measured_constants(&layout.quantities(method, kind)));
+    let quantities = layout.quantities(method, kind);
+    if !quantities.is_empty() {
+        parts.push(measured_constants(&quantities));
     }
-    if kind == Kind::MeasureGradients {
-        parts.push(MEASURE_GRADIENTS.into());
-    } else {
-        parts.push(bindings(method, layout));
+    parts.push(bindings(method, layout, kind));
+    if !matches!(kind, Kind::MeasureGradients | Kind::AverageMatrices) {
         parts.push(load_row(method, layout, kind));
     }
     match kind {
         Kind::Apply => parts.push(update_quad(method, layout)),
         Kind::MeasureRule => parts.push(measure_quad(method, layout)),
         Kind::MeasureAgreement => parts.push(agreement_quad(method, layout)),
-        Kind::MeasureGradients => {}
+        Kind::MeasureGradients => parts.push(MEASURE_GRADIENTS.into()),
+        Kind::MeasureLines => parts.push(function(
+            "fn as_seen(gradient: vec4<f32>, row: Row) -> vec4<f32>",
+            &[format!("return {};", clipped(layout))],
+        )),
+        Kind::AverageLines | Kind::AverageMatrices => {}
     }
     format!("{head}\n{}", parts.join("\n"))
 }
@@ -312,12 +350,18 @@ fn measure_quad(tile: Tile, i: u32, live: u32, row: Row, sums: ptr<function, arr
 }
 ";
 
-fn bindings(method: &dyn Method, layout: &SlotLayout) -> String {
-    let one = |buffer| {
-        let binding = layout.first_state_binding(method) as usize + buffer;
-        format!("@group(0) @binding({binding}) var<storage, read_write> state_{buffer}: array<vec4<f32>>;\n")
+fn bindings(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
+    let storage = |binding: u32, name: &str, element: &str| {
+        format!("@group(0) @binding({binding}) var<storage, read_write> {name}: array<{element}>;\n")
     };
-    (0..layout.buffers).map(one).collect()
+    let first = layout.first_state_binding(method);
+    let states = if kind.sees_slots() { layout.buffers as u32 } else { 0 };
+    let mut text: String =
+        (0..states).map(|i| storage(first + i, &format!("state_{i}"), "vec4<f32>")).collect();
+    if layout.has_lines(method) && kind != Kind::MeasureGradients {
+        text += &storage(layout.lines_binding(method), "lines", "f32");
+    }
+    text
 }
 
 /// `struct Row` and `load_row`: a group's host scalars, and what was measured before this dispatch.
@@ -333,7 +377,8 @@ fn load_row(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
         let (first, step) = (layout.result(method, kind), layout.results_of_tensor(method));
         format!("scratch[{first}u + {step}u * tile.tensor]")
     };
-    let known = kind != Kind::MeasureRule && layout.measured(method).next().is_some();
+    let known =
+        matches!(kind, Kind::Apply | Kind::MeasureAgreement) && layout.measured(method).next().is_some();
     if known {
         let found = match method.scope() {
             Scope::Tensor => of_tensor(Kind::MeasureRule),
@@ -351,7 +396,7 @@ fn load_row(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
                 FieldKind::Real => format!("bitcast<f32>({word})"),
                 FieldKind::Flag => word,
                 _ if known => format!("found.{}", measured.next().unwrap_or(&"x")),
-                // Being measured by this very dispatch, or not at all.
+                // Measured by this very dispatch, by a later one, or not at all.
                 _ => "0.0".into(),
             }
         })
@@ -415,14 +460,21 @@ fn element(layout: &SlotLayout, slot: usize) -> Option<String> {
 /// Lines that load the kept slots and make a `State` for each lane.
 fn load_states(method: &dyn Method, layout: &SlotLayout) -> Vec<String> {
     let slots = method.slots();
-    let mut lines = vec![];
+    let mut lines =
+        vec!["let at = tile.state / 4u + i;".to_string(), "let slot_stride = tile.slot_stride;".into()];
+    if layout.has_lines(method) {
+        lines.push("let matrices = find_matrices(tile.tensor);".into());
+        lines.push("let element = tile.first + 4u * i;".into());
+    }
     for (slot, name) in slots.iter().enumerate() {
         lines.extend(element(layout, slot).map(|element| format!("let slot_{name} = {element};")));
     }
-    for lane in LANES {
-        let value = |(slot, name): (usize, &&str)| match layout.place(slot) {
-            Some(_) => format!("slot_{name}.{lane}"),
-            None => "0.0".into(),
+    for (number, lane) in LANES.iter().enumerate() {
+        let value = |(slot, name): (usize, &&str)| match (method.slot_kinds()[slot], layout.place(slot)) {
+            (SlotKind::Rows, _) => format!("row_of(matrices, element + {number}u)"),
+            (SlotKind::Columns, _) => format!("column_of(matrices, element + {number}u)"),
+            (_, Some(_)) => format!("slot_{name}.{lane}"),
+            (_, None) => "0.0".into(),
         };
         let mut values: Vec<String> = slots.iter().enumerate().map(value).collect();
         if values.is_empty() {
@@ -475,22 +527,20 @@ fn update_quad(method: &dyn Method, layout: &SlotLayout) -> String {
         lines.push(format!("{ema} = average(select({ema}, start, row.e.first != 0u), theta, row.e);"));
     }
     lines.push("return theta;".into());
-    let parameters = "start: vec4<f32>, gradient: vec4<f32>, at: u32, slot_stride: u32, row: Row";
+    let parameters = "tile: Tile, i: u32, start: vec4<f32>, gradient: vec4<f32>, row: Row";
     function(&format!("fn update_quad({parameters}) -> vec4<f32>"), &lines)
 }
 
-/// Lines that find a quad's places and load it.
-fn located() -> Vec<String> {
+/// Lines that load a quad.
+fn loaded() -> Vec<String> {
     vec![
-        "let at = tile.state / 4u + i;".into(),
-        "let slot_stride = tile.slot_stride;".into(),
         "let start = load_theta(tile, i, live);".into(),
         "let gradient = load_gradient(tile, i, live);".into(),
     ]
 }
 
 fn measure_quad(method: &dyn Method, layout: &SlotLayout) -> String {
-    let mut lines = located();
+    let mut lines = loaded();
     lines.extend(load_states(method, layout));
     lines.push(format!("let g = {};", clipped(layout)));
     for lane in LANES {
@@ -509,7 +559,7 @@ fn measure_quad(method: &dyn Method, layout: &SlotLayout) -> String {
 }
 
 fn agreement_quad(method: &dyn Method, layout: &SlotLayout) -> String {
-    let mut lines = located();
+    let mut lines = loaded();
     lines.extend(updated(method, layout));
     lines.push("(*sums)[0] = add_plain((*sums)[0], masked(agrees(step, g), live));".into());
     lines.push("(*sums)[1] = add_plain((*sums)[1], masked(vec4<f32>(1.0), live));".into());

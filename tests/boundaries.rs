@@ -84,9 +84,8 @@ fn empty_groups_and_tensors(gpu: &Gpu, config: &AnyRule) {
     let before = run.read();
     let (_, worst) = run.checked_step(&before, &gradients(2, 0, &lens));
     assert!(worst.units <= 1.0, "{}", worst.place);
-    // A rule with norms measures and combines before it applies.
-    let norms = wgpu_optim::shader::measured_fields(wgpu_optim::Config::method(config));
-    assert_eq!(run.optimizer.dispatches_per_step(), if norms > 0 { 3 } else { 1 });
+    let dispatches = common::dispatches(wgpu_optim::Config::method(config));
+    assert_eq!(run.optimizer.dispatches_per_step(), dispatches);
 
     let mut nothing = Run::new(gpu, &configs[..1], &[(0, 0)], BINDABLE, &Options::default());
     nothing.step(&[vec![]]);

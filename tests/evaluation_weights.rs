@@ -29,7 +29,7 @@ fn switches(gpu: &Gpu) {
         let (after, method) = (run.read(), config.method());
         let row = host_row(method, &Wrappers::default(), t, &mut memory);
         let (theta, slots) = (&before.theta[0], &before.slots[0]);
-        let words = Words { method, row: &row, theta, g: &g[0], slots };
+        let words = Words { method, row: &row, shape: &[], theta, g: &g[0], slots };
         let expected = expect_step(t, &Wrappers::default(), &[words]).remove(0);
         let inside = |words: &[f32], expected: &[(f64, wgpu_optim::Interval)]| {
             words.iter().zip(expected).all(|(word, (_, allowed))| allowed.contains(f64::from(*word)))

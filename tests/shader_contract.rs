@@ -154,13 +154,18 @@ fn bindings(composed: &Composed) {
         expected.push(("scratch".into(), write, vec4(Scalar::F32)));
     }
     assert_eq!(expected.len(), layout.first_state_binding(*method) as usize);
-    if *kind != Kind::MeasureGradients {
+    let sees_slots = matches!(kind, Kind::Apply | Kind::MeasureRule | Kind::MeasureAgreement);
+    if sees_slots {
         expected.extend((0..layout.buffers).map(|i| (format!("state_{i}"), write, vec4(Scalar::F32))));
+    }
+    if layout.has_lines(*method) && *kind != Kind::MeasureGradients {
+        expected.resize(layout.lines_binding(*method) as usize, ("nothing".into(), write, vec4(Scalar::F32)));
+        expected.push(("lines".into(), write, TypeInner::Scalar(Scalar::F32)));
     }
 
     let bound: Vec<_> =
         module.global_variables.iter().filter(|(_, variable)| variable.binding.is_some()).collect();
-    assert_eq!(bound.len(), expected.len(), "{layout:?}");
+    assert_eq!(bound.len(), expected.iter().filter(|(name, ..)| name != "nothing").count(), "{layout:?}");
     for (_, variable) in bound {
         let binding = variable.binding.as_ref().unwrap();
         assert_eq!(binding.group, 0);

@@ -4,19 +4,21 @@
 mod common;
 
 use common::run::{BINDABLE, Run, Words, gradients, parameters};
-use common::{Gpu, gpu_main, trial};
+use common::{Gpu, gpu_main, has_lines, trial};
 use wgpu_optim::shader::{FIXED_BINDINGS, measured_fields};
 use wgpu_optim::wgpu::{Adapter, Limits};
 use wgpu_optim::{AnyRule, Config, Error, Optimizer, Options, ParamSet, REGISTRY, required_limits};
 
 /// 140 kB in all, and the first tensor 75 kB.
-const LENS: [usize; 4] = [18_757, 5, 3_750, 12_500];
+const LENS: [usize; 4] = [18_755, 5, 3_750, 12_500];
 const SIZE: u64 = 1 << 16;
 
 /// What a rule needs and has.
 struct Needs {
-    /// Storage buffers before the slots: table, parameters, gradients, and the sums of a rule with norms.
+    /// Storage buffers beside the slots': table, parameters, gradients, and what is measured or averaged.
     fixed: u32,
+    /// Dispatches that every window has, and those that are there once.
+    dispatches: (usize, usize),
     slots: usize,
     /// A ring keeps many values in one binding, which then has room for fewer elements.
     ring: bool,
@@ -26,8 +28,13 @@ fn needs(config: &AnyRule) -> Needs {
     let method = config.method();
     let mut depths = vec![0; method.slots().len()];
     method.keeps(&mut depths);
+    let (measured, lines) = (measured_fields(method) > 0, has_lines(method));
     Needs {
-        fixed: FIXED_BINDINGS + u32::from(measured_fields(method) > 0),
+        fixed: FIXED_BINDINGS + u32::from(measured) + u32::from(lines),
+        dispatches: (
+            1 + usize::from(measured) + usize::from(lines),
+            usize::from(measured) + 2 * usize::from(lines),
+        ),
         slots: depths.iter().filter(|depth| **depth > 0).count(),
         ring: depths.iter().any(|depth| *depth > 1),
     }
@@ -108,11 +115,8 @@ fn start<'a>(gpu: &'a Gpu, config: &AnyRule) -> Run<'a> {
 
 fn same_bits(gpu: &Gpu, adapter: &Adapter, config: &AnyRule) {
     let needs = needs(config);
-    // A rule with norms has a dispatch to measure for each window, and one to combine.
-    let windows = |run: &Run| match run.optimizer.dispatches_per_step() {
-        dispatches if needs.fixed > FIXED_BINDINGS => (dispatches - 1) / 2,
-        dispatches => dispatches,
-    };
+    let (each, once) = needs.dispatches;
+    let windows = |run: &Run| (run.optimizer.dispatches_per_step() - once) / each;
     let mut run = start(gpu, config);
     assert_eq!(windows(&run), 1);
     let expected = steps(&mut run).bits();

@@ -84,8 +84,7 @@ fn model(gpu: &Gpu, config: &AnyRule, tensors: usize, groups: usize) -> Model {
     }
     let params = params.build(&gpu.device).unwrap();
     let optimizer = Optimizer::new(&gpu.device, &params, vec![config.clone(); groups.len()]).unwrap();
-    let norms = wgpu_optim::shader::measured_fields(config.method());
-    assert_eq!(optimizer.dispatches_per_step(), if norms > 0 { 3 } else { 1 });
+    assert_eq!(optimizer.dispatches_per_step(), common::dispatches(config.method()));
     Model { optimizer, groups, _params: params }
 }
 
@@ -105,8 +104,8 @@ fn fewest(gpu: &Gpu, mut record: impl FnMut(&mut wgpu::CommandEncoder)) -> u64 {
 fn only_wgpu_allocates(gpu: &Gpu, config: &AnyRule) {
     let Model { optimizer: mut small, .. } = model(gpu, config, 10, 1);
     let small = fewest(gpu, |encoder| small.step(encoder).unwrap());
-    let expected = if wgpu_optim::shader::measured_fields(config.method()) > 0 {
-        // Three dispatches: at least what a small model takes.
+    let expected = if common::dispatches(config.method()) > 1 {
+        // Several dispatches: at least what a small model takes.
         small
     } else {
         let bare = Bare::new(gpu, config);

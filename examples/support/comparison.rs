@@ -64,7 +64,9 @@ pub fn on_reference(trajectory: &Trajectory, setup: &Setup) -> Result<Distance, 
     let bound = reference_tolerance(trajectory) * displacement;
     let exact = |x: &[f32]| x.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
     let inits = trajectory.tensors.iter().map(|tensor| (0, exact(&tensor.init)));
-    let mut reference = Reference::new([setup.rule.clone()], inits)?.wrapped(setup.wrappers)?;
+    let shapes = trajectory.tensors.iter().map(|tensor| tensor.shape.clone());
+    let reference = Reference::new([setup.rule.clone()], inits)?.with_shapes(shapes)?;
+    let mut reference = reference.wrapped(setup.wrappers)?;
     let mut distance = Distance::default();
     for (step, lr) in trajectory.lr.iter().enumerate() {
         for group in reference.groups_mut() {

@@ -70,6 +70,7 @@ registry! {
     signsgd::SignSgd ["signum" => SignSgd::signum()];
     lion::Lion;
     adashift::AdaShift;
+    adafactor::Adafactor;
     adan::Adan;
     adopt::Adopt;
     ademamix::AdEmaMix;

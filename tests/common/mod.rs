@@ -108,3 +108,15 @@ pub fn with_device(adapter: &wgpu::Adapter, test: impl FnOnce(&Gpu)) {
     let _turn = gl.then(|| ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner));
     test(&Gpu::open(adapter));
 }
+
+/// Dispatches of a step with one window and nothing around the rule: what is measured takes one to measure and one
+/// to combine, rows and columns take three.
+pub fn dispatches(method: &dyn wgpu_optim::Method) -> usize {
+    let measured = wgpu_optim::shader::measured_fields(method) > 0;
+    1 + 2 * usize::from(measured) + 3 * usize::from(has_lines(method))
+}
+
+/// Whether a rule averages rows and columns.
+pub fn has_lines(method: &dyn wgpu_optim::Method) -> bool {
+    method.slot_kinds().iter().any(|kind| *kind != wgpu_optim::SlotKind::Element)
+}

@@ -98,7 +98,7 @@ impl<'a> Run<'a> {
             Home::Arena(packing) => {
                 builder.packing(packing);
                 let add = |(i, (len, group)): (usize, &(usize, usize))| {
-                    builder.tensor(format!("tensor {i}"), [*len], groups[*group])
+                    builder.tensor(format!("tensor {i}"), shape(*len), groups[*group])
                 };
                 tensors.iter().enumerate().map(add).collect()
             }
@@ -111,7 +111,7 @@ impl<'a> Run<'a> {
                     let range = |buffer| BufferRange::new(buffer, at as u64 * 4);
                     ids.push(builder.external(
                         format!("tensor {i}"),
-                        [*len],
+                        shape(*len),
                         groups[*group],
                         range(&param),
                         range(&grad),
@@ -198,10 +198,12 @@ impl<'a> Run<'a> {
             .iter()
             .enumerate()
             .map(|(tensor, id)| {
-                let group = self.params.tensor(*id).unwrap().group.index();
+                let wgpu_optim::Tensor { group, shape, .. } = self.params.tensor(*id).unwrap();
+                let group = group.index();
                 reference::Words {
                     method: self.configs[group].method(),
                     row: &rows[group],
+                    shape,
                     theta: &before.theta[tensor],
                     g: &gradients[tensor],
                     slots: &before.slots[tensor],
@@ -224,6 +226,17 @@ impl<'a> Run<'a> {
             }
         }
         (after, worst)
+    }
+}
+
+/// A shape of so many elements, for rules that see rows and columns: the closest to a square that there is, its
+/// rows cut into two matrices where they can be; a vector for primes and small ones.
+pub fn shape(len: usize) -> Vec<usize> {
+    let rows = (2..=len.isqrt()).rev().find(|rows| len.is_multiple_of(*rows)).filter(|_| len > 8);
+    match rows {
+        None => vec![len],
+        Some(rows) if rows % 2 == 0 => vec![2, rows / 2, len / rows],
+        Some(rows) => vec![rows, len / rows],
     }
 }
 

@@ -1,0 +1,252 @@
+//! Rows and columns: averages over the last two dimensions of a tensor, for second moments that are factored.
+//! Where the lines of a tensor are, and which workgroup adds up what of them. Pure functions of shapes.
+
+use crate::plan::Plan;
+use crate::real::Real;
+use crate::rule::SlotKind;
+use crate::shader::WORKGROUP;
+use std::collections::BTreeMap;
+
+/// Lines that one workgroup adds up, one each invocation.
+const BLOCK: usize = WORKGROUP as usize;
+/// Elements of a line that one invocation adds up, as `CHUNK` in `shaders/measure_lines.wgsl`.
+const CHUNK: usize = 1024;
+/// Matrices with more rows than this have a workgroup each for the mean of their rows.
+const FEW_ROWS: usize = 64;
+
+/// The matrices that the last two dimensions of a tensor make. A tensor of fewer dimensions is not factored: each
+/// element is a row of its own, and there are no columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Matrices {
+    pub batch: usize,
+    pub rows: usize,
+    pub columns: usize,
+    pub factored: bool,
+}
+
+impl Matrices {
+    pub fn of(shape: &[usize]) -> Self {
+        match shape {
+            [batch @ .., rows, columns] => {
+                Self { batch: batch.iter().product(), rows: *rows, columns: *columns, factored: true }
+            }
+            _ => Self { batch: 1, rows: shape.iter().product(), columns: 1, factored: false },
+        }
+    }
+
+    /// Lines of a kind.
+    pub fn lines(&self, kind: SlotKind) -> usize {
+        match kind {
+            SlotKind::Rows => self.batch * self.rows,
+            SlotKind::Columns if self.factored => self.batch * self.columns,
+            _ => 0,
+        }
+    }
+
+    /// The elements of a line: the first, the distance to the next, their number.
+    pub fn line(&self, kind: SlotKind, line: usize) -> (usize, usize, usize) {
+        match kind {
+            SlotKind::Columns => {
+                let (matrix, column) = (line / self.columns, line % self.columns);
+                (matrix * self.rows * self.columns + column, self.columns, self.rows)
+            }
+            _ => (line * self.columns, 1, self.columns),
+        }
+    }
+
+    /// The mean of each line of a kind, as the device finds it.
+    pub fn means<R: Real>(&self, kind: SlotKind, shares: &[R]) -> Vec<R> {
+        let mean = |line| {
+            let (first, step, count) = self.line(kind, line);
+            let line: Vec<R> = shares[first..].iter().step_by(step).take(count).copied().collect();
+            // Two levels of at most 32 in a chunk, then the chunks.
+            R::sum(&line, 64 + count.div_ceil(CHUNK)) / R::host(count as f64)
+        };
+        (0..self.lines(kind)).map(mean).collect()
+    }
+
+    /// For each element its row's average over the mean of those of its matrix: the row's share of the estimate.
+    pub fn row_of_each<R: Real>(&self, r: &[R]) -> Vec<R> {
+        if !self.factored {
+            return r.to_vec();
+        }
+        let means: Vec<R> = r
+            .chunks(self.rows.max(1))
+            .map(|rows| R::sum(rows, FEW_ROWS + rows.len() / BLOCK + 8) / R::host(rows.len() as f64))
+            .collect();
+        let row = |element: usize| {
+            let row = element / self.columns;
+            r[row] / means[row / self.rows]
+        };
+        (0..self.batch * self.rows * self.columns).map(row).collect()
+    }
+
+    /// For each element its column's average, 1 where there are no columns.
+    pub fn column_of_each<R: Real>(&self, c: &[R]) -> Vec<R> {
+        let size = self.rows * self.columns;
+        let column = |element: usize| {
+            if self.factored {
+                c[element / size * self.columns + element % self.columns]
+            } else {
+                R::host(1.0)
+            }
+        };
+        (0..self.batch * size).map(column).collect()
+    }
+}
+
+/// Where everything is in the buffer of lines, and the work lists: vec4 of the table.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lines {
+    /// For each tensor the places of its rows, its columns and the means of its rows, in elements.
+    pub places: Vec<[usize; 3]>,
+    /// Elements that are kept from step to step: rows and columns.
+    pub kept: usize,
+    /// Elements in all, with partial sums.
+    pub elements: usize,
+    /// Two vec4 for each tensor.
+    records: Vec<[u32; 4]>,
+    /// For each window two vec4 for each workgroup that measures.
+    measuring: Vec<Vec<[u32; 4]>>,
+    /// A vec4 for each workgroup that averages lines.
+    averaging: Vec<[u32; 4]>,
+    /// A vec4 for each workgroup that averages the rows of matrices.
+    matrices: Vec<[u32; 4]>,
+}
+
+/// One block of lines in one chunk, in one window.
+struct Unit {
+    window: usize,
+    /// First element of the lines.
+    chunk: usize,
+    /// The tensor's elements in the window, and where its element 0 would be among the window's gradients.
+    range: std::ops::Range<usize>,
+    origin: u32,
+}
+
+impl Lines {
+    /// For tensors of these shapes and groups, cut by `plan`.
+    pub fn new(shapes: &[(&[usize], usize)], plan: &Plan) -> Self {
+        let mut lines = Self::default();
+        let all: Vec<Matrices> = shapes.iter().map(|(shape, _)| Matrices::of(shape)).collect();
+        let mut at = 0;
+        let mut place = |count: usize| {
+            at += count;
+            at - count
+        };
+        for matrices in &all {
+            let kinds = [SlotKind::Rows, SlotKind::Columns];
+            let [rows, columns] = kinds.map(|kind| place(matrices.lines(kind)));
+            lines.places.push([rows, columns, 0]);
+        }
+        lines.kept = place(0);
+        for ((matrices, places), (_, group)) in all.iter().zip(&mut lines.places).zip(shapes) {
+            places[2] = place(matrices.batch);
+            let [rows, columns, means] = places.map(|place| place as u32);
+            lines.records.push([
+                matrices.rows as u32,
+                matrices.columns as u32,
+                matrices.factored.into(),
+                *group as u32,
+            ]);
+            lines.records.push([rows, columns, means, matrices.batch as u32]);
+        }
+
+        // What adds up the same lines stands together, in the order of windows and chunks.
+        let mut units: BTreeMap<(usize, u32, usize), Vec<Unit>> = BTreeMap::new();
+        for (window, contents) in plan.windows.iter().enumerate() {
+            let mut tiles = &contents.tiles[..];
+            while let Some(first) = tiles.first() {
+                let count = tiles.iter().take_while(|tile| tile.tensor == first.tensor).count();
+                let len: u32 = tiles[..count].iter().map(|tile| tile.count).sum();
+                tiles = &tiles[count..];
+                let (tensor, start) = (first.tensor as usize, first.first as usize);
+                let (range, origin) = (start..start + len as usize, first.grad.wrapping_sub(first.first));
+                let matrices = &all[tensor];
+                let size = matrices.rows * matrices.columns;
+                let (matrix, last) = (range.start / size, (range.end - 1) / size);
+                for (code, kind) in [(0, SlotKind::Rows), (1, SlotKind::Columns)] {
+                    let lines = match kind {
+                        SlotKind::Rows => {
+                            range.start / matrices.columns..(range.end - 1) / matrices.columns + 1
+                        }
+                        _ if matrices.factored => matrix * matrices.columns..(last + 1) * matrices.columns,
+                        _ => continue,
+                    };
+                    let (_, _, length) = matrices.line(kind, 0);
+                    for block in lines.start / BLOCK..lines.end.div_ceil(BLOCK) {
+                        let here = units.entry((tensor, code, block)).or_default();
+                        here.extend((0..length.div_ceil(CHUNK)).map(|chunk| Unit {
+                            window,
+                            chunk: chunk * CHUNK,
+                            range: range.clone(),
+                            origin,
+                        }));
+                    }
+                }
+            }
+        }
+        lines.measuring = vec![vec![]; plan.windows.len()];
+        for ((tensor, code, block), units) in units {
+            let (tensor, first) = (tensor as u32, (block * BLOCK) as u32);
+            // The rows of a tensor that is not factored have one element each: no sums. Elsewhere windows continue
+            // one another's, so that where a tensor is cut does not matter.
+            let sums = all[tensor as usize].factored;
+            let chunks = units.iter().take_while(|unit| unit.window == units[0].window).count();
+            let partial = place(if sums { chunks * 2 * BLOCK } else { 0 });
+            if sums {
+                lines.averaging.push([2 * tensor + code, first, partial as u32, chunks as u32]);
+            }
+            for unit in &units {
+                let (start, end) = (unit.range.start as u32, unit.range.end as u32);
+                let place = partial + unit.chunk / CHUNK * 2 * BLOCK;
+                let is_first = unit.window == units[0].window;
+                lines.measuring[unit.window].extend([
+                    [2 * tensor + code, first, unit.chunk as u32, place as u32],
+                    [unit.origin, start, end, is_first.into()],
+                ]);
+            }
+        }
+        for (tensor, matrices) in
+            (0..).zip(&all).filter(|(_, matrices)| matrices.factored && matrices.rows > 0)
+        {
+            let alone = matrices.rows > FEW_ROWS;
+            let step = if alone { 1 } else { BLOCK };
+            let unit = |matrix| [tensor, matrix as u32, alone.into(), 0];
+            lines.matrices.extend((0..matrices.batch).step_by(step).map(unit));
+        }
+        lines.elements = place(0).next_multiple_of(4);
+        lines
+    }
+
+    /// The part of a window's table that is about lines, to be read from vec4 `at` on.
+    pub fn table(&self, window: usize, at: usize) -> Vec<[u32; 4]> {
+        let records = at + 2;
+        let measuring = records + self.records.len();
+        let averaging = measuring + self.measuring[window].len();
+        let matrices = averaging + self.averaging.len();
+        let header = [
+            [records as u32, measuring as u32, self.measuring_workgroups(window) as u32, averaging as u32],
+            [self.averaging.len() as u32, matrices as u32, self.matrices.len() as u32, 0],
+        ];
+        let parts = [&header[..], &self.records, &self.measuring[window], &self.averaging, &self.matrices];
+        parts.concat()
+    }
+
+    /// Vec4 of [`table`](Lines::table).
+    pub fn table_quads(&self, window: usize) -> usize {
+        2 + self.records.len() + self.measuring[window].len() + self.averaging.len() + self.matrices.len()
+    }
+
+    pub fn measuring_workgroups(&self, window: usize) -> usize {
+        self.measuring[window].len() / 2
+    }
+
+    pub fn averaging_workgroups(&self) -> usize {
+        self.averaging.len()
+    }
+
+    pub fn matrix_workgroups(&self) -> usize {
+        self.matrices.len()
+    }
+}
