@@ -7,13 +7,13 @@ fn optimizer_step(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let tile = find_tile(id, grid);
+    let tile = find_tile(id, grid, lane);
     if (tile.count == 0u) {
         return;
     }
     let row = load_row(tile);
     let take = taken();
-    for (var i = lane; 4u * i < tile.count; i += WORKGROUP) {
+    for (var i = tile.lane; 4u * i < tile.count; i += tile.lanes) {
         let live = min(tile.count - 4u * i, 4u);
         if (take) {
             let theta = load_theta(tile, i, live);

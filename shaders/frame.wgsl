@@ -1,16 +1,19 @@
 // frame.wgsl: where a workgroup finds its work. Concatenated with an access file, one of apply.wgsl and
 // measure.wgsl, the generated lines for one rule's slots, and the rule itself; see README.md beside this file.
 //
-// One workgroup handles one tile: a run of elements of one parameter group. The table says which:
+// One workgroup handles one tile, a run of elements of one parameter group, or eight small ones, each with an
+// eighth of its invocations. The table says which:
 //
-//   table[0]                     (number of tiles, where the tiles start, vec4 a row, vec4 a packed slot)
+//   table[0]                     (number of tiles that have a workgroup each, where the tiles start, vec4 a row, vec4 a packed slot)
 //   table[1]                     (where the partial sums start in the scratch buffer, tiles in windows before,
-//                                 vec4 of all groups' rows, where the work lists of lines.wgsl start)
+//                                 vec4 of all groups' rows, where the tiles end and the work lists of
+//                                 lines.wgsl start)
 //   table[2 + group * row ...]   that group's host scalars: `struct Hyper`, then `struct Extra` if used
 //   table[tiles + 2 i]           (first parameter, first gradient, first state element, elements)
-//   table[tiles + 2 i + 1]       (group, tensor, first element in the tensor, 0)
+//   table[tiles + 2 i + 1]       (group, tensor, first element in the tensor, number)
 
 const WORKGROUP: u32 = 64u;
+const PACKED: u32 = 8u;
 
 @group(0) @binding(0) var<storage, read> table: array<vec4<u32>>;
 
@@ -24,19 +27,28 @@ struct Tile {
     tensor: u32,
     first: u32,
     slot_stride: u32,
+    // The invocation's place among those that share the tile, and their number.
+    lane: u32,
+    lanes: u32,
 }
 
 // The dispatch is folded to two dimensions, so its last row may be longer than the table: no elements then.
-fn find_tile(id: vec3<u32>, grid: vec3<u32>) -> Tile {
-    let index = id.y * grid.x + id.x;
+fn find_tile(id: vec3<u32>, grid: vec3<u32>, lane: u32) -> Tile {
+    let workgroup = id.y * grid.x + id.x;
     let header = table[0];
-    if (index >= header.x) {
+    let packed = workgroup >= header.x;
+    let lanes = select(WORKGROUP, WORKGROUP / PACKED, packed);
+    let place_of = select(workgroup, header.x + (workgroup - header.x) * PACKED + lane / lanes, packed);
+    let at = header.y + 2u * place_of;
+    if (at >= table[1].w) {
         return Tile();
     }
-    let place = table[header.y + 2u * index];
-    let owner = table[header.y + 2u * index + 1u];
+    let place = table[at];
+    let owner = table[at + 1u];
     let row = 2u + owner.x * header.z;
-    return Tile(index, place.x, place.y, place.z, place.w, row, owner.y, owner.z, header.w);
+    return Tile(
+        owner.w, place.x, place.y, place.z, place.w, row, owner.y, owner.z, header.w, lane % lanes, lanes,
+    );
 }
 
 // By bits, since WGSL lets a compiler assume that x == x.

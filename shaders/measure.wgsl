@@ -3,37 +3,54 @@
 //
 // A sum of squares is (big, middle, small, count): quads of four whose largest magnitude is at least 2^40 are
 // scaled by 2^-96 before they are squared, those below 2^-40 by 2^64, so that no square overflows or is lost
-// wherever the norm itself is a number; what is not finite is only counted.
+// wherever the norm itself is a number; what is not finite is only counted. An invocation first takes all its
+// quads for middle ones, and only looks again if its largest magnitude says otherwise.
 // Source: Blue, "A Portable Fortran Program to Find the Euclidean Norm of a Vector", 1978.
 // A plain sum is (sum, 0, 0, count), a largest magnitude (largest, 0, 0, -).
 
-fn add_squares(sum: vec4<f32>, x: vec4<f32>) -> vec4<f32> {
+struct Sum {
+    parts: vec4<f32>,
+    // Bits of the largest magnitude.
+    top: u32,
+}
+
+// Quads that are added up before they join the others: rounding grows with the longest way, not with the tile.
+const PART: u32 = 8u;
+const BIG: u32 = 0x53800000u;
+const SMALL: u32 = 0x2b800000u;
+
+fn add_squares(into: Sum, x: vec4<f32>, careful: bool) -> Sum {
     let bits = bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu);
+    if (!careful) {
+        let top = max(max(bits.x, bits.y), max(bits.z, bits.w));
+        return Sum(into.parts + vec4<f32>(0.0, dot(x, x), 0.0, 0.0), max(into.top, top));
+    }
     let bad = vec4<u32>(0x7f800000u) <= bits;
     let clean = select(bits, vec4<u32>(0u), bad);
     let top = max(max(clean.x, clean.y), max(clean.z, clean.w));
-    let big = top >= 0x53800000u;
-    let small = top < 0x2b800000u;
+    let big = top >= BIG;
+    let small = top < SMALL;
     let scale = select(select(1.0, 0x1p64, small), 0x1p-96, big);
     let y = bitcast<vec4<f32>>(clean) * scale;
     let square = dot(y, y);
     let count = dot(select(vec4<f32>(0.0), vec4<f32>(1.0), bad), vec4<f32>(1.0));
     let kind = vec3<bool>(big, !big && !small, small);
-    return sum + vec4<f32>(select(vec3<f32>(0.0), vec3<f32>(square), kind), count);
+    return Sum(into.parts + vec4<f32>(select(vec3<f32>(0.0), vec3<f32>(square), kind), count), 0u);
 }
 
 fn finite_part(x: vec4<f32>) -> vec4<f32> {
     return select(x, vec4<f32>(0.0), not_finite(x));
 }
 
-fn add_plain(sum: vec4<f32>, x: vec4<f32>) -> vec4<f32> {
+fn add_plain(into: Sum, x: vec4<f32>, careful: bool) -> Sum {
     let count = dot(select(vec4<f32>(0.0), vec4<f32>(1.0), not_finite(x)), vec4<f32>(1.0));
-    return sum + vec4<f32>(dot(finite_part(x), vec4<f32>(1.0)), 0.0, 0.0, count);
+    return Sum(into.parts + vec4<f32>(dot(finite_part(x), vec4<f32>(1.0)), 0.0, 0.0, count), 0u);
 }
 
-fn add_largest(sum: vec4<f32>, x: vec4<f32>) -> vec4<f32> {
+fn add_largest(into: Sum, x: vec4<f32>, careful: bool) -> Sum {
     let y = abs(finite_part(x));
-    return vec4<f32>(max(max(max(sum.x, y.x), max(y.y, y.z)), y.w), 0.0, 0.0, 0.0);
+    let largest = max(max(max(into.parts.x, y.x), max(y.y, y.z)), y.w);
+    return Sum(vec4<f32>(largest, 0.0, 0.0, 0.0), 0u);
 }
 
 // Bit i of LARGEST_OF, which is generated, says that quantity i is a largest magnitude.
@@ -41,21 +58,28 @@ fn join(a: vec4<f32>, b: vec4<f32>, quantity: u32) -> vec4<f32> {
     return select(a + b, max(a, b), ((LARGEST_OF >> quantity) & 1u) != 0u);
 }
 
-var<workgroup> tree: array<vec4<f32>, WORKGROUP>;
-
-fn sum_over_workgroup(value: vec4<f32>, quantity: u32, lane: u32) -> vec4<f32> {
-    tree[lane] = value;
-    workgroupBarrier();
-    for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
-        if (lane < half) {
-            tree[lane] = join(tree[lane], tree[lane + half], quantity);
+// Adds up what an invocation has of a tile; whether it was right to take all quads for middle ones.
+fn measure_tile(tile: Tile, row: Row, careful: bool, sums: ptr<function, array<Sum, MEASURED>>) -> bool {
+    var middle = true;
+    for (var first = tile.lane; 4u * first < tile.count; first += PART * tile.lanes) {
+        var part: array<Sum, MEASURED>;
+        let end = min(first + PART * tile.lanes, (tile.count + 3u) / 4u);
+        for (var i = first; i < end; i += tile.lanes) {
+            measure_quad(tile, i, min(tile.count - 4u * i, 4u), row, careful, &part);
         }
-        workgroupBarrier();
+        for (var quantity = 0u; quantity < MEASURED; quantity++) {
+            let top = part[quantity].top;
+            middle &= top == 0u || (top >= SMALL && top < BIG);
+            (*sums)[quantity].parts = join((*sums)[quantity].parts, part[quantity].parts, quantity);
+        }
     }
-    let total = tree[0];
-    workgroupBarrier();
-    return total;
+    return middle;
 }
+
+// Invocations whose sums join first: those of a small tile.
+const WIDTH: u32 = WORKGROUP / PACKED;
+
+var<workgroup> tree: array<vec4<f32>, WORKGROUP * MEASURED>;
 
 @compute @workgroup_size(WORKGROUP)
 fn optimizer_measure(
@@ -63,19 +87,42 @@ fn optimizer_measure(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let tile = find_tile(id, grid);
-    var sums: array<vec4<f32>, MEASURED>;
+    let tile = find_tile(id, grid, lane);
+    var sums: array<Sum, MEASURED>;
     if (tile.count > 0u) {
         let row = load_row(tile);
-        for (var i = lane; 4u * i < tile.count; i += WORKGROUP) {
-            measure_quad(tile, i, min(tile.count - 4u * i, 4u), row, &sums);
+        if (!measure_tile(tile, row, false, &sums)) {
+            sums = array<Sum, MEASURED>();
+            _ = measure_tile(tile, row, true, &sums);
         }
     }
-    let partial = table[1].x + (table[1].y + tile.index) * MEASURED;
     for (var quantity = 0u; quantity < MEASURED; quantity++) {
-        let total = sum_over_workgroup(sums[quantity], quantity, lane);
-        if (lane == 0u && tile.count > 0u) {
-            scratch[partial + quantity] = total;
+        tree[quantity * WORKGROUP + lane] = sums[quantity].parts;
+    }
+    workgroupBarrier();
+    // Neighbours by eight: all there is of a small tile. Then, of a large one, the eight sums of eight: barriers
+    // are what a tile costs, so there are few.
+    let leads = lane % WIDTH == 0u && tile.count > 0u;
+    let place = table[1].x + (table[1].y + tile.index) * MEASURED;
+    for (var quantity = 0u; quantity < MEASURED; quantity++) {
+        if (leads) {
+            let at = quantity * WORKGROUP + lane;
+            var sum = tree[at];
+            for (var other = 1u; other < WIDTH; other++) {
+                sum = join(sum, tree[at + other], quantity);
+            }
+            tree[at] = sum;
+            if (tile.lanes == WIDTH) {
+                scratch[place + quantity] = sum;
+            }
         }
+    }
+    workgroupBarrier();
+    if (lane < MEASURED && tile.count > 0u && tile.lanes == WORKGROUP) {
+        var sum = tree[lane * WORKGROUP];
+        for (var other = WIDTH; other < WORKGROUP; other += WIDTH) {
+            sum = join(sum, tree[lane * WORKGROUP + other], lane);
+        }
+        scratch[place + lane] = sum;
     }
 }

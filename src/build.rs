@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::limits::{largest_binding, need};
 use crate::lines::Lines;
 use crate::params::ParamSet;
-use crate::plan::{ELEMENT, Plan, Window};
+use crate::plan::{ELEMENT, Plan, Tile, Window};
 use crate::rule::{FieldKind, MAX_SLOTS, Method, Scope};
 use crate::scope::guarded;
 use crate::shader::{
@@ -434,8 +434,10 @@ impl<C: Config> Builder<'_, C> {
         let tiles_at = HEADER + self.places * rows;
         let size = self.table_size(window);
         let lines_at = (size / QUAD) as usize;
+        let (small, large): (Vec<Tile>, Vec<Tile>) =
+            window.tiles.iter().partition(|tile| u64::from(tile.count) <= window.small);
         let header = [
-            [window.tiles.len() as u32, tiles_at as u32, row_quads as u32, (window.state / 4) as u32],
+            [large.len() as u32, tiles_at as u32, row_quads as u32, (window.state / 4) as u32],
             [self.results() as u32, before as u32, rows as u32, lines_at as u32],
         ];
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
@@ -443,7 +445,7 @@ impl<C: Config> Builder<'_, C> {
         self.filled("table", size, usage, |view| {
             view.slice(..ROWS_AT as usize).copy_from_slice(bytemuck::cast_slice(&header));
             let tiles = tiles_at * QUAD as usize..lines_at * QUAD as usize;
-            view.slice(tiles).copy_from_slice(bytemuck::cast_slice(&window.tiles));
+            view.slice(tiles).copy_from_slice(bytemuck::cast_slice(&[large, small].concat()));
             view.slice(lines_at * QUAD as usize..).copy_from_slice(bytemuck::cast_slice(lines));
         })
     }

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::limits::{largest_binding, need, slot_layout};
 use crate::lines::Matrices;
 use crate::params::{GroupId, ParamSet, TensorId};
-use crate::plan::{Bounds, ELEMENT, Piece, plan, tile_for};
+use crate::plan::{Bounds, ELEMENT, Piece, plan, small_for, tile_for};
 use crate::readback::{Download, copy_out};
 use crate::rule::{Field, FieldKind, MAX_FIELDS, MAX_SLOTS, Memory, Method, SlotKind};
 use crate::shader::{SlotLayout, row_fields, row_quads};
@@ -146,7 +146,7 @@ impl<C: Config> Optimizer<C> {
         let software = device.adapter_info().device_type == wgpu::DeviceType::Cpu;
         let tile = match options.tile {
             Some(tile) => u64::from(tile.clamp(256, 1 << 20).next_power_of_two()),
-            // The tree of a sum follows the tiles, so they must not depend on the adapter.
+            // The tree of a sum follows the tiles, so they must not depend on how much there is.
             None if scratch => 1 << 12,
             None => tile_for(params.elements(), software),
         };
@@ -158,6 +158,7 @@ impl<C: Config> Optimizer<C> {
             workgroups: limits.max_compute_workgroups_per_dimension,
             packed_slots: (0..layout.buffers).map(|buffer| layout.depth_of(buffer)).max().unwrap_or(1).into(),
             tile,
+            small: small_for(software),
         };
         need(method, "bytes of a binding", bounds.smallest_binding(), binding_limit, binding)?;
         let blocks: Vec<_> = params.pairs.iter().map(|pair| pair.block.clone()).collect();

@@ -49,6 +49,8 @@ pub struct Bounds {
     pub packed_slots: u64,
     /// Elements of a tile, a multiple of four.
     pub tile: u64,
+    /// Elements of the largest tile that shares a workgroup.
+    pub small: u64,
 }
 
 impl Bounds {
@@ -76,8 +78,17 @@ pub struct Tile {
     pub tensor: u32,
     /// Its first element in that tensor, where tensors are not merged.
     pub first: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Its number among the window's tiles.
+    pub index: u32,
+}
+
+/// Small tiles that share a workgroup, as `PACKED` in `shaders/frame.wgsl`: each has an eighth of its lanes.
+pub const PACKED: u64 = 8;
+
+/// Elements of the largest small tile. A CPU adapter runs invocations in turn, and is fastest when neighbours in
+/// memory are neighbours in time: all tiles are small there.
+pub fn small_for(software: bool) -> u64 {
+    if software { u64::MAX } else { 1 << 10 }
 }
 
 /// What one dispatch binds and does.
@@ -93,8 +104,10 @@ pub struct Window {
     pub state: u64,
     /// Whether vec4 fit.
     pub access: Access,
-    /// The tile table.
+    /// The tiles, in the order of the tensors. The table has small ones last.
     pub tiles: Vec<Tile>,
+    /// Elements of the largest tile that shares a workgroup.
+    pub small: u64,
     /// Workgroups, folded to two dimensions.
     pub grid: (u32, u32),
 }
@@ -200,7 +213,7 @@ impl Builder<'_> {
                     group: first.group,
                     tensor: first.tensor,
                     first: (done + at) as u32,
-                    reserved: 0,
+                    index: 0,
                 };
                 draft.tiles.push((param + at, grad + at, tile));
             }
@@ -278,17 +291,23 @@ impl Builder<'_> {
                 draft.param.end = quads(&draft.param);
                 draft.grad.end = quads(&draft.grad);
             }
-            let tiles = draft.tiles.iter().map(|&(param, grad, tile)| Tile {
+            let tiles = (0..).zip(&draft.tiles).map(|(index, &(param, grad, tile))| Tile {
+                index,
                 param: (param - draft.param.start / ELEMENT) as u32,
                 grad: (grad - draft.grad.start / ELEMENT) as u32,
                 ..tile
             });
+            let small =
+                draft.tiles.iter().filter(|(_, _, tile)| u64::from(tile.count) <= bounds.small).count()
+                    as u64;
+            let workgroups = draft.tiles.len() as u64 - small + small.div_ceil(PACKED);
             Window {
                 block: draft.block,
                 state: draft.state,
                 access,
                 tiles: tiles.collect(),
-                grid: fold(draft.tiles.len() as u64, bounds.workgroups),
+                small: bounds.small,
+                grid: fold(workgroups, bounds.workgroups),
                 param: draft.param,
                 grad: draft.grad,
             }
@@ -313,7 +332,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn bounds() -> Bounds {
-        Bounds { binding: 1 << 16, alignment: 256, workgroups: 7, packed_slots: 2, tile: 1024 }
+        Bounds { binding: 1 << 16, alignment: 256, workgroups: 7, packed_slots: 2, tile: 1024, small: 700 }
     }
 
     proptest! {
@@ -344,7 +363,10 @@ mod tests {
                 prop_assert!(window.param.end <= size && window.param.start % bounds.alignment == 0);
                 prop_assert!(window.state * ELEMENT * packed_slots <= bounds.binding);
                 prop_assert!(window.grid.0 <= bounds.workgroups);
-                prop_assert!(u64::from(window.grid.0) * u64::from(window.grid.1) >= window.tiles.len() as u64);
+                let is_small = |tile: &&Tile| u64::from(tile.count) <= bounds.small;
+                let small = window.tiles.iter().filter(is_small).count() as u64;
+                let workgroups = window.tiles.len() as u64 - small + small.div_ceil(PACKED);
+                prop_assert!(u64::from(window.grid.0) * u64::from(window.grid.1) >= workgroups);
                 let mut state_end = 0;
                 for tile in &window.tiles {
                     prop_assert!(tile.state % 4 == 0 && u64::from(tile.state) >= state_end);

@@ -53,11 +53,12 @@ impl Scale {
     }
 }
 
-/// Additions on the longest way of a share into the device's sum over `count` elements: four of a vec4, the
-/// quads of an invocation's part of a tile, both trees, and the tiles that one invocation combines.
+/// Additions on the longest way of a share into the device's sum over `count` elements: four of a vec4, eight
+/// quads and the eight parts of an invocation's share of a tile, both trees, and the tiles that one invocation
+/// combines.
 fn roundings(count: usize) -> usize {
     let tiles = count.div_ceil(4096);
-    4 + 16 + 6 + 8 + tiles.min(16).max(tiles / 256 + 1)
+    4 + 8 + 8 + 14 + 8 + tiles.min(16).max(tiles / 256 + 1)
 }
 
 /// One tensor of a [`Reference`].

@@ -335,7 +335,7 @@ fn measured_constants(quantities: &[FieldKind]) -> String {
 
 /// Parameters of the functions that measure a quad.
 const MEASURING: &str =
-    "tile: Tile, i: u32, live: u32, row: Row, sums: ptr<function, array<vec4<f32>, MEASURED>>";
+    "tile: Tile, i: u32, live: u32, row: Row, careful: bool, sums: ptr<function, array<Sum, MEASURED>>";
 
 const MEASURE_GRADIENTS: &str = "struct Row {
     none: u32,
@@ -345,8 +345,15 @@ fn load_row(tile: Tile) -> Row {
     return Row();
 }
 
-fn measure_quad(tile: Tile, i: u32, live: u32, row: Row, sums: ptr<function, array<vec4<f32>, MEASURED>>) {
-    (*sums)[0] = add_squares((*sums)[0], load_gradient(tile, i, live));
+fn measure_quad(
+    tile: Tile,
+    i: u32,
+    live: u32,
+    row: Row,
+    careful: bool,
+    sums: ptr<function, array<Sum, MEASURED>>,
+) {
+    (*sums)[0] = add_squares((*sums)[0], load_gradient(tile, i, live), careful);
 }
 ";
 
@@ -553,7 +560,8 @@ fn measure_quad(method: &dyn Method, layout: &SlotLayout) -> String {
             FieldKind::Sum => "add_plain",
             _ => "add_squares",
         };
-        lines.push(format!("(*sums)[{i}] = {add}((*sums)[{i}], masked(vec4<f32>({values}), live));"));
+        lines
+            .push(format!("(*sums)[{i}] = {add}((*sums)[{i}], masked(vec4<f32>({values}), live), careful);"));
     }
     function(&format!("fn measure_quad({MEASURING})"), &lines)
 }
@@ -561,7 +569,7 @@ fn measure_quad(method: &dyn Method, layout: &SlotLayout) -> String {
 fn agreement_quad(method: &dyn Method, layout: &SlotLayout) -> String {
     let mut lines = loaded();
     lines.extend(updated(method, layout));
-    lines.push("(*sums)[0] = add_plain((*sums)[0], masked(agrees(step, g), live));".into());
-    lines.push("(*sums)[1] = add_plain((*sums)[1], masked(vec4<f32>(1.0), live));".into());
+    lines.push("(*sums)[0] = add_plain((*sums)[0], masked(agrees(step, g), live), careful);".into());
+    lines.push("(*sums)[1] = add_plain((*sums)[1], masked(vec4<f32>(1.0), live), careful);".into());
     function(&format!("fn measure_quad({MEASURING})"), &lines)
 }
