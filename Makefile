@@ -3,12 +3,16 @@
 # The GL adapter warns without it.
 export XDG_RUNTIME_DIR ?= /tmp
 
-.PHONY: demo test setup test-setup lint doc wasm cargo-test bench
+.PHONY: demo papers test setup test-setup lint doc wasm cargo-test bench
 .NOTPARALLEL:
 
 # Every rule trains the same network on handwritten digits, on whatever adapter there is.
 demo: setup
 	cargo run --release --example train
+
+# The experiments of the papers: pictures and a report with a verdict on every claim, in out/papers.
+papers: setup
+	cargo run --release --example papers -- all
 
 # Everything that CI runs. An adapter is required: setup installed one.
 test: test-setup lint doc wasm cargo-test

@@ -12,7 +12,7 @@ use crate::rule::{Field, FieldKind, MAX_FIELDS, MAX_SLOTS, Memory, Method, SlotK
 use crate::shader::{SlotLayout, row_fields, row_quads};
 use crate::wrappers::{EXTRA_FIELDS, WRAPPER_SLOTS, Wrappers};
 use std::ops::Range;
-use wgpu::{BufferUsages, CommandEncoder, ComputePass};
+use wgpu::{BufferSlice, BufferUsages, CommandEncoder, ComputePass};
 
 /// Words of the scratch buffer; see `shaders/scratch.wgsl`.
 const SCALE: u64 = 4;
@@ -436,32 +436,45 @@ impl<C: Config> Optimizer<C> {
         tensor: TensorId,
         slot: &str,
     ) -> Result<Download, Error> {
+        let slices = self.slot(tensor, slot)?;
+        let part = |slice: &BufferSlice<'_>| (slice.buffer().clone(), slice.offset(), slice.size());
+        Ok(copy_out(&self.device, encoder, &slices.iter().map(part).collect::<Vec<_>>()))
+    }
+
+    /// Where a slot of a tensor lies, f32, for kernels of the caller's that read it: one slice, or several, one
+    /// behind the other, of a ring and of a tensor that more than one dispatch updates. Where an offset is less
+    /// aligned than the device wants of a binding, a kernel can bind the whole buffer and start there.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSlot`], [`Error::UnknownHandle`].
+    pub fn slot(&self, tensor: TensorId, slot: &str) -> Result<Vec<BufferSlice<'_>>, Error> {
         let (index, count) = (tensor.index(), self.shapes.len());
         let pieces = self.pieces.get(index).ok_or(Error::UnknownHandle { what: "tensor", index, count })?;
         let method = self.groups[0].method();
         let index = self.slot_names().position(|name| name == slot);
-        if let Some(part) = index.and_then(|slot| self.lines_of(slot, tensor.index())) {
-            return Ok(copy_out(&self.device, encoder, &[part]));
+        if let Some(lines) = index.and_then(|slot| self.lines_of(slot, tensor.index())) {
+            return Ok(lines);
         }
         let place = index.and_then(|slot| Some((self.layout.place(slot)?, self.layout.depths[slot])));
         let Some(((buffer, rank), depth)) = place else {
             let kept = self.slots().join(", ");
             return Err(Error::UnknownSlot { rule: method.name().into(), slot: slot.into(), kept });
         };
-        let part = |rank: u32, piece: &Piece| {
+        let slice = |rank: u32, piece: &Piece| {
             let window = &self.built.windows[piece.window];
-            let at = u64::from(rank) * window.state_len + piece.state;
-            (window.state[buffer].clone(), at * ELEMENT, piece.len * ELEMENT)
+            let start = (u64::from(rank) * window.state_len + piece.state) * ELEMENT;
+            window.state[buffer].slice(start..start + piece.len * ELEMENT)
         };
-        let parts: Vec<_> =
-            (rank..rank + depth).flat_map(|rank| pieces.iter().map(move |piece| part(rank, piece))).collect();
-        Ok(copy_out(&self.device, encoder, &parts))
+        let ranks = rank..rank + depth;
+        Ok(ranks.flat_map(|rank| pieces.iter().map(move |piece| slice(rank, piece))).collect())
     }
 
     /// Where the rows or columns of a tensor are, if that is what this slot keeps.
-    fn lines_of(&self, slot: usize, tensor: usize) -> Option<(wgpu::Buffer, u64, u64)> {
+    fn lines_of(&self, slot: usize, tensor: usize) -> Option<Vec<BufferSlice<'_>>> {
         let kind = *self.groups[0].method().slot_kinds().get(slot)?;
-        let (buffer, lines) = self.built.lines.as_ref()?;
+        let Some((buffer, lines)) = self.built.lines.as_ref() else {
+            return (kind != SlotKind::Element).then(Vec::new); // only tensors without elements
+        };
         let [rows, columns, _] = lines.places[tensor];
         let at = match kind {
             SlotKind::Element => return None,
@@ -469,7 +482,9 @@ impl<C: Config> Optimizer<C> {
             SlotKind::Columns => columns,
         };
         let count = Matrices::of(&self.shapes[tensor]).lines(kind);
-        Some((buffer.clone(), at as u64 * ELEMENT, count as u64 * ELEMENT))
+        let range = at as u64 * ELEMENT..(at + count) as u64 * ELEMENT;
+        // A slice must not be empty, as the columns of a vector are.
+        Some(if count > 0 { vec![buffer.slice(range)] } else { vec![] })
     }
 
     /// The slots that this optimizer allocated, in the order of the rule's `State`.

@@ -3,6 +3,7 @@
 //!
 //! Data, forward, backward and the optimizer's step stay on the GPU; only losses come back.
 
+#[path = "../support/adapter.rs"]
 mod adapter;
 mod args;
 mod data;

@@ -1,4 +1,4 @@
-//! Which adapter to train on.
+//! Which adapter an example runs on.
 
 use anyhow::{Context, Result, bail};
 use wgpu_optim::wgpu::{self, DeviceType};
@@ -31,7 +31,7 @@ pub fn choose(wanted: Option<&str>) -> Result<wgpu::Adapter> {
 /// Opens a device with what the optimizers ask for.
 pub fn open(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, wgpu::Queue)> {
     let descriptor = wgpu::DeviceDescriptor {
-        label: Some("train"),
+        label: Some("example"),
         required_features: wgpu_optim::required_features(adapter),
         required_limits: wgpu_optim::required_limits(adapter),
         ..Default::default()
