@@ -474,14 +474,17 @@ fn load_states(method: &dyn Method, layout: &SlotLayout) -> Vec<String> {
         lines.push("let element = tile.first + 4u * i;".into());
     }
     for (slot, name) in slots.iter().enumerate() {
-        lines.extend(element(layout, slot).map(|element| format!("let slot_{name} = {element};")));
+        let value = match method.slot_kinds()[slot] {
+            SlotKind::Rows => Some("rows_of(matrices, element)".into()),
+            SlotKind::Columns => Some("columns_of(matrices, element)".into()),
+            SlotKind::Element => element(layout, slot),
+        };
+        lines.extend(value.map(|value| format!("let slot_{name} = {value};")));
     }
-    for (number, lane) in LANES.iter().enumerate() {
+    for lane in LANES {
         let value = |(slot, name): (usize, &&str)| match (method.slot_kinds()[slot], layout.place(slot)) {
-            (SlotKind::Rows, _) => format!("row_of(matrices, element + {number}u)"),
-            (SlotKind::Columns, _) => format!("column_of(matrices, element + {number}u)"),
-            (_, Some(_)) => format!("slot_{name}.{lane}"),
-            (_, None) => "0.0".into(),
+            (SlotKind::Element, None) => "0.0".into(),
+            _ => format!("slot_{name}.{lane}"),
         };
         let mut values: Vec<String> = slots.iter().enumerate().map(value).collect();
         if values.is_empty() {

@@ -26,14 +26,16 @@ fn cost(config: &AnyRule) -> (Vec<&'static str>, u32) {
     let method = config.method();
     let mut depths = vec![0; method.slots().len()];
     method.keeps(&mut depths);
-    let kept = method.slots().iter().zip(&depths).filter(|(_, depth)| **depth > 0);
-    let kept: Vec<_> = kept.map(|(name, _)| *name).collect();
+    let is_line = |slot: usize| method.slot_kinds()[slot] != wgpu_optim::SlotKind::Element;
+    let kept = (0..depths.len()).filter(|slot| depths[*slot] > 0 || is_line(*slot));
+    let names = kept.map(|slot| method.slots()[slot]).collect();
+    let kept = depths.iter().filter(|depth| **depth > 0).count() as u32;
     // Parameter and gradient are read, the parameter is written; of each slot one value is read and written.
-    // A rule with norms reads parameter, gradient and, if it measures with them, slots once more.
-    let measured =
-        if wgpu_optim::shader::measured_fields(method) > 0 { 8 + 4 * kept.len() as u32 } else { 0 };
-    let bytes = 12 + 8 * kept.len() as u32 + measured;
-    (kept, bytes)
+    // A rule with norms reads parameter, gradient and, if it measures with them, slots once more; one with rows
+    // and columns reads the gradient once for each.
+    let measured = if wgpu_optim::shader::measured_fields(method) > 0 { 8 + 4 * kept } else { 0 };
+    let lines = if common::has_lines(method) { 8 } else { 0 };
+    (names, 12 + 8 * kept + measured + lines)
 }
 
 fn worst(gpu: &Gpu, entry: &Entry) -> f64 {
