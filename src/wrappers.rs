@@ -74,6 +74,17 @@ pub(crate) const LARGEST_SCALE: f64 = (1u64 << 60) as f64;
 pub(crate) const LEAST_AGREEMENT: f64 = 1e-3;
 
 /// The wrappers of one optimizer.
+///
+/// ```
+/// use wgpu_optim::{LossScale, Options, Wrappers};
+/// let mut options = Options::default();
+/// options.wrappers = Wrappers {
+///     max_grad_norm: Some(1.0),
+///     loss_scale: Some(LossScale { initial: 1024.0, ..LossScale::default() }),
+///     ..Wrappers::default()
+/// };
+/// assert!(options.wrappers.validate().is_ok() && options.wrappers.skips());
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Wrappers {
@@ -104,8 +115,8 @@ pub struct Wrappers {
     /// Dynamic loss scaling; implies that steps are skipped.
     pub loss_scale: Option<LossScale>,
     /// The cautious mask: of a step only the elements are taken that go against their gradient, scaled by
-    /// `1 / max(share of such elements in the tensor, 1e-3)`. Decoupled weight decay is not masked. Costs two
-    /// dispatches more, which evaluate the rule's update once more. **Source**: K. Liang, L. Chen, B. Liu,
+    /// `1 / max(share of such elements in the tensor, 1e-3)`. Decoupled weight decay is not masked (that of LAMB
+    /// and StableAdamW, which follows a norm, is). Costs two dispatches more, which evaluate the rule's update once more. **Source**: K. Liang, L. Chen, B. Liu,
     /// Q. Liu, "Cautious Optimizers: Improving Training with One Line of Code", 2024, algorithm 1, with the
     /// authors' scale (the paper's is `n / (n_agreeing + 1)`). The mask is of the step as it changes the
     /// parameter, so what an `f32` parameter cannot see of a step is masked.
@@ -285,6 +296,46 @@ impl<R: Real> Extra<R> {
 mod tests {
     use super::*;
     use crate::Reference;
+
+    #[test]
+    fn refuses_what_is_out_of_range() {
+        let scale = LossScale::default();
+        let scaled = |scale| Wrappers { loss_scale: Some(scale), ..Wrappers::default() };
+        for (wrappers, refusal) in [
+            (
+                Wrappers { max_tensor_norm: Some(0.0), ..Wrappers::default() },
+                "max_tensor_norm = 0 is refused; it must be finite and above 0",
+            ),
+            (
+                Wrappers { accumulate: Some(0), ..Wrappers::default() },
+                "accumulate = 0 is refused; it must be at least 1",
+            ),
+            (
+                scaled(LossScale { initial: f64::INFINITY, ..scale }),
+                "loss_scale.initial = inf is refused; it must be finite and above 0",
+            ),
+            (
+                scaled(LossScale { growth: 0.5, ..scale }),
+                "loss_scale.growth = 0.5 is refused; it must be finite and at least 1",
+            ),
+            (
+                scaled(LossScale { backoff: 0.0, ..scale }),
+                "loss_scale.backoff = 0 is refused; it must be in (0, 1]",
+            ),
+            (
+                scaled(LossScale { interval: 0, ..scale }),
+                "loss_scale.interval = 0 is refused; it must be in [1, 16777216]",
+            ),
+        ] {
+            assert_eq!(wrappers.validate().unwrap_err().to_string(), refusal);
+        }
+        assert!(scaled(scale).validate().is_ok());
+        let json = r#"{"optimizer": "adamw", "non_finite": "skip", "accumulate": 4, "cautious": true}"#;
+        let setup = crate::Setup::from_json(json).unwrap();
+        assert!(setup.wrappers.skips() && setup.wrappers.cautious && setup.wrappers.accumulate == Some(4));
+        assert!(crate::Setup::from_json(r#"{"optimizer": "adamw", "non_finite": "hide"}"#).is_err());
+    }
+
     use crate::optimizers::{Adam, Sgd};
     use crate::rule::Rule;
 

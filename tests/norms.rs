@@ -87,10 +87,19 @@ fn right_for_any_size(gpu: &Gpu) {
 
 /// 2^24 values of one sign, where a serial f32 sum would stand still.
 fn right_for_many(gpu: &Gpu) {
-    let len = 1 << 24;
+    right_for(gpu, 1 << 24);
+}
+
+/// Several windows, and more tiles than the two levels of the tree have invocations.
+fn right_for_a_hundred_million(gpu: &Gpu) {
+    right_for(gpu, 1 << 27);
+}
+
+fn right_for(gpu: &Gpu, len: usize) {
+    // All of one sign and size, where rounding errors may all go one way.
     let g: Vec<f32> = (0..len).map(|i| 1.0 + (i % 7) as f32 / 8.0).collect();
     let g = [g];
-    close(measured(gpu, &[len], &g, BINDABLE).0, truth(&g), "2^24 values");
+    close(measured(gpu, &[len], &g, BINDABLE).0, truth(&g), &format!("{len} values"));
 }
 
 /// The same bits from run to run and wherever the tensors lie.
@@ -199,6 +208,7 @@ fn main() {
         ];
         let mut trials: Vec<_> =
             claims.into_iter().map(|(name, claim)| trial(adapter, name, claim)).collect();
+        trials.push(trial(adapter, "right for a hundred million", right_for_a_hundred_million));
         let again = adapter.clone();
         trials.push(trial(adapter, "windows do not matter", move |_| windows_do_not_matter(&again)));
         for entry in REGISTRY {
