@@ -169,7 +169,8 @@ impl<C: Config> Optimizer<C> {
         let wgsl = options.wgsl.as_deref().unwrap_or(method.wgsl());
         let row_words = 4 * row_quads(method, &layout);
         let row_fields = row_fields(method, &layout);
-        let places = places(&options.wrappers, (groups.len() * row_words * 4) as u64, plan.windows.len());
+        let row_bytes = (groups.len() * row_words * 4) as u64;
+        let places = places(&options.wrappers, row_bytes, plan.windows.len(), binding);
         let builder = Builder {
             device,
             params,
@@ -520,9 +521,9 @@ impl<C: Config> Optimizer<C> {
 }
 
 /// Steps whose rows (`bytes` each, in every window's table) are kept for steps that are skipped: as many as
-/// a few megabytes hold. When more steps than that have been skipped, each further one uses up its own row, so
-/// that host scalars then run ahead of the steps taken.
-fn places(wrappers: &Wrappers, bytes: u64, windows: usize) -> usize {
+/// a few megabytes hold, or a part of a `binding`. When more steps than that have been skipped, each further one
+/// uses up its own row, so that host scalars then run ahead of the steps taken.
+fn places(wrappers: &Wrappers, bytes: u64, windows: usize, binding: u64) -> usize {
     const BYTES: u64 = 4 << 20;
     const FEWEST: u64 = 64;
     // Exact in f32.
@@ -530,7 +531,8 @@ fn places(wrappers: &Wrappers, bytes: u64, windows: usize) -> usize {
     if !wrappers.skips() {
         return 1;
     }
-    (BYTES / (bytes * windows as u64).max(1)).clamp(FEWEST, MOST) as usize
+    let wanted = (BYTES / (bytes * windows as u64).max(1)).max(FEWEST);
+    wanted.min(binding / 4 / bytes.max(1)).clamp(1, MOST) as usize
 }
 
 /// Whether two groups can share a dispatch. Most share the very text, which then needs no comparison.
