@@ -3,6 +3,7 @@
 //   scratch[0]   (norm of all gradients, how many are not finite, 0, 0)
 //   scratch[1]   (loss scale of the next step, 1 / loss scale of this one, 1 if it is taken, place of its row)
 //   scratch[2]   (steps skipped, steps in a row without an overflow, place of the newest row, places)
+//   then one vec4 of what the rule carries from step to step, if it does
 //   then one vec4 of what the rule measures over all tensors, if it does
 //   then for each tensor a vec4 each of: (norm of its gradient, ...), what the rule measures, what agrees
 //   then partial sums

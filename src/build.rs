@@ -7,10 +7,11 @@ use crate::limits::{largest_binding, need};
 use crate::lines::Lines;
 use crate::params::ParamSet;
 use crate::plan::{ELEMENT, Plan, Tile, Window};
-use crate::rule::{FieldKind, MAX_SLOTS, Method, Scope};
+use crate::rule::{FieldKind, MAX_CARRIED, MAX_SLOTS, Method, Scope, carried_fields};
 use crate::scope::guarded;
 use crate::shader::{
-    Access, COMBINE, COMBINE_ENTRY_POINT, COMBINE_WIDTH, Kind, MAX_MEASURED, SlotLayout, compose_with,
+    Access, COMBINE, COMBINE_ENTRY_POINT, COMBINE_WIDTH, Kind, MAX_MEASURED, SlotLayout, carries,
+    compose_with,
 };
 use crate::wrappers::WRAPPER_SLOTS;
 use std::collections::HashMap;
@@ -128,7 +129,12 @@ impl<C: Config> Builder<'_, C> {
             return Ok(None);
         }
         let scale = self.layout.wrappers.loss_scale.map_or(1.0, |scale| scale.initial as f32);
-        let header = [[0.0; 4], [scale, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, self.places as f32]];
+        let mut header = vec![[0.0; 4], [scale, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, self.places as f32]];
+        if carries(self.method) {
+            let mut start = [0f32; MAX_CARRIED];
+            start.iter_mut().zip(self.method.carried()).for_each(|(word, value)| *word = value as f32);
+            header.push(start);
+        }
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
         let header: &[u8] = bytemuck::cast_slice(&header);
         self.filled("norms", size, usage, |view| view.slice(..header.len()).copy_from_slice(header)).map(Some)
@@ -171,11 +177,16 @@ impl<C: Config> Builder<'_, C> {
             let reason = format!("it measures {measured} fields, more than {MAX_MEASURED}");
             return Err(Error::Shader { rule: self.method.name().into(), reason });
         }
+        let carried = carried_fields(self.method.fields());
+        if carried > MAX_CARRIED || carried > 0 && self.method.scope() != Scope::All {
+            let reason = format!("it carries {carried} fields; at most {MAX_CARRIED}, and with Scope::All");
+            return Err(Error::Shader { rule: self.method.name().into(), reason });
+        }
         Ok(())
     }
 
     /// Every dispatch of a step: measure and combine the gradients, measure and combine what the rule
-    /// wants, apply.
+    /// wants, carry, apply.
     fn dispatches(
         &self,
         plan: &Plan,
@@ -215,6 +226,9 @@ impl<C: Config> Builder<'_, C> {
                 }
                 (Kind::AverageMatrices, Some((_, lines))) => {
                     dispatches.push(dispatch(kind, Access::Single, 0, fold(lines.matrix_workgroups())));
+                }
+                (Kind::Carry, _) => {
+                    dispatches.push(dispatch(kind, Access::Single, 0, (1, 1)));
                 }
                 _ => {
                     let each = plan.windows.iter().enumerate();

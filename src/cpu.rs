@@ -31,6 +31,8 @@ pub struct Found<'a, R> {
     pub inverse_scale: R,
     /// The rule's measured fields, in order.
     pub measured: &'a [R],
+    /// The rule's carried fields, in order: before the step where it measures, after it where it updates.
+    pub carried: &'a [R],
     /// What the elements that agree with their gradient are scaled by, where the optimizer is cautious.
     pub caution: Option<R>,
 }
@@ -39,7 +41,7 @@ impl<R: Real> Found<'_, R> {
     /// Nothing was measured.
     pub fn nothing() -> Self {
         let (zero, inverse_scale) = (R::host(0.0), R::host(1.0));
-        Self { all_norm: zero, tensor_norm: zero, inverse_scale, measured: &[], caution: None }
+        Self { all_norm: zero, tensor_norm: zero, inverse_scale, measured: &[], carried: &[], caution: None }
     }
 }
 
@@ -51,7 +53,7 @@ fn state_at<M: Rule, R: Real>(slots: &[&mut [R]], i: usize, lanes: &mut [R]) -> 
     M::State::<R>::from_slice(lanes)
 }
 
-/// `Hyper` without what is measured, and `Extra`.
+/// `Hyper` without what is measured and carried, and `Extra`.
 fn scalars<M: Rule, R: Real>(row: &[f64]) -> (M::Hyper<R>, Extra<R>) {
     let (own, extra) = row.split_at(M::Hyper::<R>::FIELDS.len());
     (M::Hyper::<R>::from_host(own), Extra::<R>::from_host(extra))
@@ -60,7 +62,8 @@ fn scalars<M: Rule, R: Real>(row: &[f64]) -> (M::Hyper<R>, Extra<R>) {
 /// Runs `measure` over slices: the twin of the measuring dispatch.
 pub(crate) fn shares<M: Rule, R: Real>(step: &Step<'_, '_, R>) -> Vec<Vec<R>> {
     let count = M::Hyper::<R>::FIELDS.iter().filter(|field| field.kind.is_measured()).count();
-    let (h, extra) = scalars::<M, R>(step.row);
+    let (mut h, extra) = scalars::<M, R>(step.row);
+    h.set_carried(step.found.carried);
     let factor = extra.gradient_factor(&step.found);
     let own = M::State::<R>::NAMES.len();
     let (mut lanes, mut values) = (vec![R::host(0.0); own], vec![R::host(0.0); count]);
@@ -71,6 +74,14 @@ pub(crate) fn shares<M: Rule, R: Real>(step: &Step<'_, '_, R>) -> Vec<Vec<R>> {
         all.iter_mut().zip(&values).for_each(|(all, value)| all.push(*value));
     }
     all
+}
+
+/// The carried fields after a step: the twin of the dispatch that carries.
+pub(crate) fn carry<M: Rule, R: Real>(row: &[f64], measured: &[R], carried: &mut [R]) {
+    let (mut h, _) = scalars::<M, R>(row);
+    h.set_measured(measured);
+    h.set_carried(carried);
+    M::carry(&h, carried);
 }
 
 /// What each gradient adds to the means of its lines: the twin of the dispatch that measures lines.
@@ -113,6 +124,7 @@ pub(crate) fn keep_field(fields: &[Field]) -> Option<usize> {
 pub(crate) fn agrees<M: Rule, R: Real>(step: &Step<'_, '_, R>) -> Vec<R> {
     let (mut h, extra) = scalars::<M, R>(step.row);
     h.set_measured(step.found.measured);
+    h.set_carried(step.found.carried);
     let keep = keep_field(M::Hyper::<R>::FIELDS).map(|field| R::host(step.row[field]));
     let factor = extra.gradient_factor(&step.found);
     let own = M::State::<R>::NAMES.len();
@@ -130,6 +142,7 @@ pub(crate) fn run<M: Rule, R: Real>(step: Step<'_, '_, R>) {
     let own = M::State::<R>::NAMES.len();
     let (mut h, extra) = scalars::<M, R>(step.row);
     h.set_measured(step.found.measured);
+    h.set_carried(step.found.carried);
     let keep = keep_field(M::Hyper::<R>::FIELDS).map(|field| R::host(step.row[field]));
     let factor = extra.gradient_factor(&step.found);
     let (slots, wrappers) = step.slots.split_at_mut(own);

@@ -41,7 +41,8 @@ pub use readback::Download;
 pub use real::Real;
 pub use reference::Reference;
 pub use rule::{
-    Field, FieldKind, Lanes, Limit, Memory, Method, Mutant, Row, Rule, Scope, SlotKind, Visit, beta_power,
+    Field, FieldKind, Lanes, Limit, MAX_CARRIED, Memory, Method, Mutant, Row, Rule, Scope, SlotKind, Visit,
+    beta_power,
 };
 pub use schedule::{Curve, Schedule};
 pub use wgpu;

@@ -8,8 +8,11 @@ use crate::lines::Matrices;
 use crate::params::{GroupId, ParamSet, TensorId};
 use crate::plan::{Bounds, ELEMENT, Piece, plan, small_for, tile_for};
 use crate::readback::{Download, copy_out};
-use crate::rule::{Field, FieldKind, MAX_FIELDS, MAX_SLOTS, Memory, Method, SlotKind};
-use crate::shader::{SlotLayout, row_fields, row_quads};
+use crate::rule::{
+    Field, FieldKind, MAX_CARRIED, MAX_FIELDS, MAX_SLOTS, Memory, Method, SlotKind, carried_fields,
+    starts_alike,
+};
+use crate::shader::{SCRATCH_HEADER, SlotLayout, row_fields, row_quads};
 use crate::wrappers::{EXTRA_FIELDS, WRAPPER_SLOTS, Wrappers};
 use std::ops::Range;
 use wgpu::{BufferSlice, BufferUsages, CommandEncoder, ComputePass};
@@ -59,6 +62,8 @@ pub struct Optimizer<C> {
     /// Steps whose rows the tables have room for.
     places: usize,
     wrappers: Wrappers,
+    /// What the carried fields started with.
+    carried: [f64; MAX_CARRIED],
     layout: SlotLayout,
     built: Built,
     pieces: Vec<Vec<Piece>>,
@@ -123,13 +128,16 @@ impl<C: Config> Optimizer<C> {
             .validate()
             .map_err(|refusal| Error::Config { group: "every group".into(), refusal })?;
         let mut depths = vec![0u32; method.slots().len()];
+        let carried = method.carried();
         for (group, label) in groups.iter().zip(&labels) {
             let other = group.method();
             if !same_rule(other, method) {
                 let (got, first) = (other.name().into(), method.name().into());
                 return Err(Error::MixedRules { group: label.clone(), got, first });
             }
-            other.validate().map_err(|refusal| Error::Config { group: label.clone(), refusal })?;
+            let refused = |refusal| Error::Config { group: label.clone(), refusal };
+            other.validate().map_err(refused)?;
+            starts_alike(other, &carried).map_err(refused)?;
             let mut needs = vec![0; depths.len()];
             other.keeps(&mut needs);
             depths.iter_mut().zip(needs).for_each(|(depth, needs)| *depth = needs.max(*depth));
@@ -194,6 +202,7 @@ impl<C: Config> Optimizer<C> {
             row_fields,
             places,
             wrappers: options.wrappers,
+            carried,
             layout,
             built,
             pieces: plan.pieces,
@@ -213,7 +222,8 @@ impl<C: Config> Optimizer<C> {
     /// for arenas that fit into a binding, and one for each further pair of buffers; 0 if there is nothing
     /// to update. A rule that averages rows and columns does so first, with one more for each window and two.
     /// Clipping by norm or skipping, a rule that measures, and a cautious optimizer measure first:
-    /// one dispatch more for each window and one that combines, for each of the three.
+    /// one dispatch more for each window and one that combines, for each of the three. A rule that carries
+    /// scalars from step to step needs one more for them.
     pub fn dispatches_per_step(&self) -> usize {
         self.built.dispatches.len()
     }
@@ -226,6 +236,17 @@ impl<C: Config> Optimizer<C> {
     /// [`Error::UnknownSlot`] where nothing measures the gradients: no clipping by norm, no skipping.
     pub fn download_grad_norm(&self, encoder: &mut CommandEncoder) -> Result<Download, Error> {
         self.download_scratch(encoder, "norm of the gradients", 0..2, self.wrappers.measures_gradients())
+    }
+
+    /// Records a copy of the scalars that the rule carries from step to step on the device, as they are at this
+    /// point of the encoder: one value for each of its fields of kind `carried`, in order, such as Prodigy's d.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSlot`] where the rule carries nothing, or there are no parameters.
+    pub fn download_carried(&self, encoder: &mut CommandEncoder) -> Result<Download, Error> {
+        let start = SCRATCH_HEADER as u64 * 4;
+        let count = carried_fields(self.groups[0].method().fields()) as u64;
+        self.download_scratch(encoder, "what is carried", start..start + count, count > 0)
     }
 
     /// Records a copy of what skipping depends on: four values, the loss scale of the next step, one over that
@@ -275,7 +296,7 @@ impl<C: Config> Optimizer<C> {
             }
             _ => Err(Error::UnknownSlot {
                 rule: self.groups[0].method().name().into(),
-                slot: format!("{what}, which this optimizer does not measure,"),
+                slot: format!("{what}, which this optimizer does not have,"),
                 kept: self.slots().join(", "),
             }),
         }
@@ -386,7 +407,8 @@ impl<C: Config> Optimizer<C> {
         for (index, group) in self.groups.iter().enumerate().filter(|(index, _)| self.unchecked[*index]) {
             let label = || self.labels[index].clone();
             let method = group.method();
-            method.validate().map_err(|refusal| Error::Config { group: label(), refusal })?;
+            let refused = |refusal| Error::Config { group: label(), refusal };
+            method.validate().map_err(refused)?;
             if !same_rule(method, self.groups[0].method()) {
                 let (got, first) = (method.name().into(), self.groups[0].method().name().into());
                 return Err(Error::MixedRules { group: label(), got, first });
@@ -397,6 +419,7 @@ impl<C: Config> Optimizer<C> {
             if let Some(slot) = (0..needs.len()).find(|slot| needs[*slot] > self.layout.depths[*slot]) {
                 return Err(Error::MissingSlot { group: label(), slot: method.slots()[slot].into() });
             }
+            starts_alike(method, &self.carried).map_err(refused)?;
         }
         self.unchecked.fill(false);
         Ok(())

@@ -9,7 +9,7 @@ use crate::lines::Matrices;
 use crate::optimizer::ring_place;
 use crate::params::ParamSet;
 use crate::real::Real;
-use crate::rule::{FieldKind, MAX_FIELDS, Memory, Method, Scope, SlotKind};
+use crate::rule::{FieldKind, MAX_FIELDS, Memory, Method, Scope, SlotKind, carried_fields, starts_alike};
 use crate::wrappers::{LARGEST_SCALE, LEAST_AGREEMENT, LossScale, SMALLEST_SCALE, WRAPPER_SLOTS, Wrappers};
 use std::collections::VecDeque;
 
@@ -25,6 +25,7 @@ pub struct Reference<C> {
     waiting: VecDeque<Vec<Vec<f64>>>,
     scale: Scale,
     tensors: Vec<ReferenceTensor>,
+    carried: Vec<f64>,
 }
 
 /// The loss scale: the twin of `fn control` in `shaders/combine.wgsl`.
@@ -88,6 +89,7 @@ impl<C: Config> Reference<C> {
         for (index, group) in groups.iter().enumerate() {
             let refused = |refusal| Error::Config { group: index.to_string(), refusal };
             group.method().validate().map_err(refused)?;
+            starts_alike(group.method(), &groups[0].method().carried()).map_err(refused)?;
         }
         let make = |(index, theta): (usize, Vec<f64>)| {
             let count = groups.len();
@@ -104,9 +106,14 @@ impl<C: Config> Reference<C> {
         let mut tensors = tensors.into_iter().map(make).collect::<Result<Vec<_>, Error>>()?;
         tensors.iter_mut().for_each(|tensor| make_lines(groups[tensor.group].method(), tensor));
         let memory = vec![Memory::default(); groups.len()];
+        let carried = groups.first().map(|group| group.method()).map(|method| {
+            let count = carried_fields(method.fields());
+            method.carried().into_iter().take(count).collect()
+        });
+        let carried = carried.unwrap_or_default();
         let wrappers = Wrappers::default();
         let (waiting, scale) = (VecDeque::new(), Scale::of(&wrappers));
-        Ok(Self { memory, groups, wrappers, step: 0, waiting, scale, tensors })
+        Ok(Self { memory, groups, wrappers, step: 0, waiting, scale, tensors, carried })
     }
 
     /// The same with tensors of these shapes, before the first step. Without, each tensor has one dimension. Only
@@ -162,6 +169,11 @@ impl<C: Config> Reference<C> {
         &self.tensors
     }
 
+    /// What the rule carries from step to step: one value for each field of kind `carried`.
+    pub fn carried(&self) -> &[f64] {
+        &self.carried
+    }
+
     /// The groups' configurations, to change: they count from the next step on.
     pub fn groups_mut(&mut self) -> &mut [C] {
         &mut self.groups
@@ -215,7 +227,9 @@ impl<C: Config> Reference<C> {
                 Stepping { method, row, shape: &tensor.shape, theta, g, slots, lines: vec![] }
             })
             .collect();
-        take_step(&self.wrappers, inverse_scale, &mut steps);
+        let first = self.groups.first().zip(rows.first());
+        let first = first.map(|(group, row)| (group.method(), &row[..]));
+        take_step(&self.wrappers, inverse_scale, first, &mut self.carried, &mut steps);
         Ok(())
     }
 }
@@ -271,6 +285,7 @@ impl<R: Arithmetic> Stepping<'_, R> {
 /// The arithmetics that a whole step runs in.
 trait Arithmetic: Real {
     fn shares(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Vec<Self>>;
+    fn carry(method: &dyn Method, row: &[f64], measured: &[Self], carried: &mut [Self]);
     fn line_shares(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Self>;
     fn line_averages(method: &dyn Method, row: &[f64], before: &[Self], means: &[Self]) -> Vec<Self>;
     fn agrees(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Self>;
@@ -280,6 +295,9 @@ trait Arithmetic: Real {
 impl Arithmetic for f64 {
     fn shares(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Vec<Self>> {
         method.shares_f64(step)
+    }
+    fn carry(method: &dyn Method, row: &[f64], measured: &[Self], carried: &mut [Self]) {
+        method.carry_f64(row, measured, carried);
     }
     fn line_shares(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Self> {
         method.line_shares_f64(step)
@@ -299,6 +317,9 @@ impl Arithmetic for Interval {
     fn shares(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Vec<Self>> {
         method.shares_interval(step)
     }
+    fn carry(method: &dyn Method, row: &[f64], measured: &[Self], carried: &mut [Self]) {
+        method.carry_interval(row, measured, carried);
+    }
     fn line_shares(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Self> {
         method.line_shares_interval(step)
     }
@@ -313,11 +334,18 @@ impl Arithmetic for Interval {
     }
 }
 
-/// Measures and updates all tensors of a step.
-fn take_step<R: Arithmetic>(wrappers: &Wrappers, inverse_scale: f64, tensors: &mut [Stepping<'_, R>]) {
+/// Measures and updates all tensors of a step; `first` is the first group's method and row, for what is carried.
+fn take_step<R: Arithmetic>(
+    wrappers: &Wrappers,
+    inverse_scale: f64,
+    first: Option<(&dyn Method, &[f64])>,
+    carried: &mut [R],
+    tensors: &mut [Stepping<'_, R>],
+) {
+    let before = carried.to_vec();
     let (zero, inverse_scale) = (R::host(0.0), R::host(inverse_scale));
     let average = R::host(wrappers.average());
-    let everywhere = Found { inverse_scale, ..Found::nothing() };
+    let everywhere = Found { inverse_scale, carried: &before, ..Found::nothing() };
     let all_norm = if wrappers.max_grad_norm.is_some() {
         let all: Vec<R> = tensors.iter().flat_map(|tensor| tensor.g.iter().copied()).collect();
         R::norm(&all) * average * inverse_scale
@@ -364,8 +392,13 @@ fn take_step<R: Arithmetic>(wrappers: &Wrappers, inverse_scale: f64, tensors: &m
         Some(Scope::All) => vec![combined(&shares); tensors.len()],
         _ => shares.chunks(1).map(combined).collect(),
     };
+    // Without elements there are no dispatches.
+    if let Some((method, row)) = first.filter(|_| tensors.iter().any(|tensor| !tensor.g.is_empty())) {
+        R::carry(method, row, measured.first().map_or(&[], Vec::as_slice), carried);
+    }
     for (found, measured) in found.iter_mut().zip(&measured) {
         found.measured = measured;
+        found.carried = carried;
     }
     if wrappers.cautious {
         for (tensor, found) in tensors.iter_mut().zip(&mut found) {
@@ -434,12 +467,34 @@ pub struct Words<'a> {
 }
 
 /// Step `t` of all tensors of an optimizer from the words that a GPU holds: the expectation to compare its
-/// next words with, tensor by tensor. Gradients are those without a loss scale.
+/// next words with, tensor by tensor. Gradients are those without a loss scale. For rules that carry nothing.
 pub fn expect_step(t: u64, wrappers: &Wrappers, tensors: &[Words<'_>]) -> Vec<Expected> {
-    let truths = step_in::<f64>(t, wrappers, tensors);
-    let allowed = step_in::<Interval>(t, wrappers, tensors);
+    let nothing: Option<Carried<'_>> = None;
+    expect_carrying_step(t, wrappers, nothing, tensors).0
+}
+
+/// What a GPU carries from step to step, before a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Carried<'a> {
+    /// The rule of the first group.
+    pub method: &'a dyn Method,
+    /// The step's [`host_row`] of the first group.
+    pub row: &'a [f64],
+    /// One word for each carried field.
+    pub words: &'a [f32],
+}
+
+/// As [`expect_step`], for any rule; also what it carries after the step: (truth, allowed) for each field.
+pub fn expect_carrying_step(
+    t: u64,
+    wrappers: &Wrappers,
+    carried: Option<Carried<'_>>,
+    tensors: &[Words<'_>],
+) -> (Vec<Expected>, Vec<(f64, Interval)>) {
+    let (truths, carried_truths) = step_in::<f64>(t, wrappers, carried, tensors);
+    let (allowed, carried_allowed) = step_in::<Interval>(t, wrappers, carried, tensors);
     let pair = |truth: Vec<f64>, allowed: Vec<Interval>| truth.into_iter().zip(allowed).collect::<Vec<_>>();
-    truths
+    let expected = truths
         .into_iter()
         .zip(allowed)
         .map(|((truth, truth_slots), (allowed, allowed_slots))| Expected {
@@ -450,13 +505,19 @@ pub fn expect_step(t: u64, wrappers: &Wrappers, tensors: &[Words<'_>]) -> Vec<Ex
                 .map(|(truth, allowed)| pair(truth, allowed))
                 .collect(),
         })
-        .collect()
+        .collect();
+    (expected, pair(carried_truths, carried_allowed))
 }
 
 /// Parameters and slots after a step.
 type After<R> = (Vec<R>, Vec<Vec<R>>);
 
-fn step_in<R: Arithmetic>(t: u64, wrappers: &Wrappers, tensors: &[Words<'_>]) -> Vec<After<R>> {
+fn step_in<R: Arithmetic>(
+    t: u64,
+    wrappers: &Wrappers,
+    carried: Option<Carried<'_>>,
+    tensors: &[Words<'_>],
+) -> (Vec<After<R>>, Vec<R>) {
     let words = |words: &[f32]| words.iter().map(|x| R::word(*x)).collect::<Vec<R>>();
     // The shader sees host scalars rounded to f32; the truth starts from the same words.
     let rounded = |row: &[f64]| row.iter().map(|x| f64::from(*x as f32)).collect::<Vec<f64>>();
@@ -477,8 +538,11 @@ fn step_in<R: Arithmetic>(t: u64, wrappers: &Wrappers, tensors: &[Words<'_>]) ->
             Stepping { method, row, shape: tensor.shape, theta, g, slots, lines: vec![] }
         })
         .collect();
-    take_step(wrappers, 1.0, &mut steps);
-    after
+    let row = carried.map(|carried| rounded(carried.row)).unwrap_or_default();
+    let first = carried.map(|carried| (carried.method, &row[..]));
+    let mut kept = carried.map(|carried| words(carried.words)).unwrap_or_default();
+    take_step(wrappers, 1.0, first, &mut kept, &mut steps);
+    (after, kept)
 }
 
 /// For the rules' unit tests: gradient of step `t`, of four sizes and changing signs.

@@ -42,6 +42,8 @@ pub fn beta_power(beta: f64, t: u64) -> f64 {
 pub(crate) const MAX_FIELDS: usize = 32;
 /// More slots than any rule has.
 pub(crate) const MAX_SLOTS: usize = 16;
+/// Fields that one rule may carry.
+pub const MAX_CARRIED: usize = 4;
 
 /// What a field of `Hyper` is in WGSL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub enum FieldKind {
     Max,
     /// `f32`: the sum of what [`Rule::measure`] gives
     Sum,
+    /// `f32`: kept on the device from step to step, changed by [`Rule::carry`]; one for all groups
+    Carried,
 }
 
 impl FieldKind {
@@ -104,6 +108,8 @@ pub trait Row<R: Real>: Sized {
     fn to_host(&self, values: &mut [f64]);
     /// Sets the fields that are measured, in order.
     fn set_measured(&mut self, values: &[R]);
+    /// Sets the fields that are carried, in order.
+    fn set_carried(&mut self, values: &[R]);
 }
 
 /// `State<T>`: one value for each slot of a rule. Written by [`equation!`](crate::equation).
@@ -119,8 +125,9 @@ pub trait Lanes<T: Copy>: Sized {
 }
 
 /// Declares a rule's `Hyper<R>` (host scalars: `real` or `flag`; what is measured on the device: `norm`,
-/// `max` or `sum`) and `State<T>` (slots; `r: rows` and `c: columns` are averages over lines), in the order of
-/// the structs of the same names in its WGSL. A test compares the two through naga.
+/// `max` or `sum`; what the device carries from step to step: `carried`) and `State<T>` (slots; `r: rows` and
+/// `c: columns` are averages over lines), in the order of the structs of the same names in its WGSL. A test
+/// compares the two through naga.
 ///
 /// ```
 /// wgpu_optim::equation! {
@@ -172,6 +179,11 @@ macro_rules! equation {
                 $($crate::equation!(@measured $kind self.$field values);)*
                 let _ = values.next();
             }
+            fn set_carried(&mut self, values: &[R]) {
+                let mut values = values.iter().copied();
+                $($crate::equation!(@carried $kind self.$field values);)*
+                let _ = values.next();
+            }
         }
 
         $crate::equation!(@state $($slot $($line)?,)*);
@@ -217,17 +229,25 @@ macro_rules! equation {
     (@kind norm) => { $crate::FieldKind::Norm };
     (@kind max) => { $crate::FieldKind::Max };
     (@kind sum) => { $crate::FieldKind::Sum };
+    (@kind carried) => { $crate::FieldKind::Carried };
     (@from flag $r:ident $value:expr) => { $value as u32 };
     (@from $kind:ident $r:ident $value:expr) => { $r::host($value) };
     (@to flag $value:expr) => { f64::from($value) };
     (@to $kind:ident $value:expr) => { $crate::Real::to_f64($value) };
     (@measured real $self:ident . $field:ident $values:ident) => {};
     (@measured flag $self:ident . $field:ident $values:ident) => {};
+    (@measured carried $self:ident . $field:ident $values:ident) => {};
     (@measured $kind:ident $self:ident . $field:ident $values:ident) => {
         if let Some(value) = $values.next() {
             $self.$field = value;
         }
     };
+    (@carried carried $self:ident . $field:ident $values:ident) => {
+        if let Some(value) = $values.next() {
+            $self.$field = value;
+        }
+    };
+    (@carried $kind:ident $self:ident . $field:ident $values:ident) => {};
 }
 
 /// The range of a number in a configuration.
@@ -339,6 +359,19 @@ pub trait Rule: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'st
     /// of the shader's `fn measure`, which returns a `struct Measured`. At most four.
     fn measure<R: Real>(_theta: R, _g: R, _s: &Self::State<R>, _h: &Self::Hyper<R>, _shares: &mut [R]) {}
 
+    /// What the fields of kind `carried` start with, in order. They live on the device from step to step, for
+    /// scalars that follow from what was measured, and every tensor of every group sees the same: all groups
+    /// must start them alike. `measure` sees the values before [`carry`](Rule::carry), `update` those after it,
+    /// `line_share` and `line_average` zeros.
+    fn carried(&self) -> [f64; MAX_CARRIED] {
+        [0.0; MAX_CARRIED]
+    }
+
+    /// Once in a step that is taken, between `measure` and `update`: gives the carried fields new values, in
+    /// order. `h` is the first group's, with the values before and what was measured over all tensors
+    /// ([`Scope::All`]). The twin of the shader's `fn carry`, which returns a `struct Carried`.
+    fn carry<R: Real>(_h: &Self::Hyper<R>, _carried: &mut [R]) {}
+
     /// What a gradient adds to the means of its row and its column, of rules with such slots, which a step
     /// averages before anything else. `State` then has, as values of a parameter, its row's average over the
     /// mean of those of its matrix, and its column's average. The twin of the shader's `fn line_share`.
@@ -386,6 +419,12 @@ pub trait Method: Debug + Send + Sync {
     fn scope(&self) -> Scope;
     /// [`Rule::measures`]
     fn measures(&self) -> bool;
+    /// [`Rule::carried`]
+    fn carried(&self) -> [f64; MAX_CARRIED];
+    /// The carried fields after a step whose first group has this row.
+    fn carry_f64(&self, row: &[f64], measured: &[f64], carried: &mut [f64]);
+    /// The same in interval arithmetic.
+    fn carry_interval(&self, row: &[f64], measured: &[Interval], carried: &mut [Interval]);
     /// The shares of each measured field, one vector for each.
     fn shares_f64(&self, step: &Step<'_, '_, f64>) -> Vec<Vec<f64>>;
     /// The shares in interval arithmetic.
@@ -412,6 +451,23 @@ pub trait Method: Debug + Send + Sync {
     fn to_json(&self) -> serde_json::Value;
     /// A copy.
     fn boxed(&self) -> Box<dyn Method>;
+}
+
+/// How many fields are carried from step to step.
+pub(crate) fn carried_fields(fields: &[Field]) -> usize {
+    fields.iter().filter(|field| field.kind == FieldKind::Carried).count()
+}
+
+/// Refuses carried fields that do not start as those of the first group.
+pub(crate) fn starts_alike(method: &dyn Method, first: &[f64; MAX_CARRIED]) -> Result<(), Refusal> {
+    let carried = method.fields().iter().filter(|field| field.kind == FieldKind::Carried);
+    for ((field, got), first) in carried.zip(method.carried()).zip(first) {
+        if got != *first {
+            let limit = format!("{first}, as in the first group: all groups start it alike and share it");
+            return Err(Refusal::new(field.name, got, limit));
+        }
+    }
+    Ok(())
 }
 
 impl<M: Rule> Method for M {
@@ -462,6 +518,15 @@ impl<M: Rule> Method for M {
     }
     fn measures(&self) -> bool {
         Rule::measures(self)
+    }
+    fn carried(&self) -> [f64; MAX_CARRIED] {
+        Rule::carried(self)
+    }
+    fn carry_f64(&self, row: &[f64], measured: &[f64], carried: &mut [f64]) {
+        cpu::carry::<M, f64>(row, measured, carried);
+    }
+    fn carry_interval(&self, row: &[f64], measured: &[Interval], carried: &mut [Interval]) {
+        cpu::carry::<M, Interval>(row, measured, carried);
     }
     fn shares_f64(&self, step: &Step<'_, '_, f64>) -> Vec<Vec<f64>> {
         cpu::shares::<M, f64>(step)

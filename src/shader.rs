@@ -2,7 +2,7 @@
 //! WGSL is free of order, so plain concatenation is all it takes, in any host language.
 
 use crate::cpu::keep_field;
-use crate::rule::{Field, FieldKind, Method, Scope, SlotKind};
+use crate::rule::{Field, FieldKind, Method, Scope, SlotKind, carried_fields};
 use crate::wrappers::{EXTRA_FIELDS, Wrappers};
 
 /// Invocations of a workgroup, as `WORKGROUP` in `shaders/frame.wgsl`. Every wave size divides it, and on
@@ -12,7 +12,7 @@ pub const WORKGROUP: u32 = 64;
 pub const FIXED_BINDINGS: u32 = 3;
 /// Fields that one rule may measure.
 pub const MAX_MEASURED: usize = 4;
-/// Vec4 at the start of the scratch buffer, before what is measured; see `shaders/scratch.wgsl`.
+/// Vec4 at the start of the scratch buffer, before what is carried and measured; see `shaders/scratch.wgsl`.
 pub(crate) const SCRATCH_HEADER: usize = 3;
 
 /// What a module does; each kind is a dispatch of its own.
@@ -24,6 +24,8 @@ pub enum Kind {
     MeasureGradients,
     /// Adds up what the rule measures.
     MeasureRule,
+    /// Gives what is carried from step to step its new values. One invocation, once for all windows.
+    Carry,
     /// Counts the elements whose step agrees with their gradient.
     MeasureAgreement,
     /// Adds up rows and columns.
@@ -40,6 +42,7 @@ impl Kind {
         match self {
             Kind::Apply => "optimizer_step",
             Kind::AverageLines | Kind::AverageMatrices => "optimizer_average",
+            Kind::Carry => "optimizer_carry",
             _ => "optimizer_measure",
         }
     }
@@ -125,9 +128,10 @@ impl SlotLayout {
         ring || self.wrappers != Wrappers::default()
     }
 
-    /// Whether there is a scratch buffer: for what is measured.
+    /// Whether there is a scratch buffer: for what is measured and carried.
     pub fn has_scratch(&self, method: &dyn Method) -> bool {
-        self.wrappers.measures_gradients() || self.wrappers.cautious || self.measured(method).next().is_some()
+        let measures = self.wrappers.measures_gradients() || self.wrappers.cautious;
+        measures || carries(method) || self.measured(method).next().is_some()
     }
 
     /// The fields that the rule measures here.
@@ -144,6 +148,7 @@ impl SlotLayout {
             (Kind::AverageLines, self.has_lines(method)),
             (Kind::AverageMatrices, self.has_lines(method)),
             (Kind::MeasureRule, self.measured(method).next().is_some()),
+            (Kind::Carry, carries(method)),
             (Kind::MeasureAgreement, self.wrappers.cautious),
         ];
         wanted.into_iter().filter(|(_, wanted)| *wanted).map(|(kind, _)| kind).collect()
@@ -152,7 +157,9 @@ impl SlotLayout {
     /// What a measuring dispatch finds.
     pub(crate) fn quantities(&self, method: &dyn Method, kind: Kind) -> Vec<FieldKind> {
         match kind {
-            Kind::Apply | Kind::MeasureLines | Kind::AverageLines | Kind::AverageMatrices => vec![],
+            Kind::Apply | Kind::MeasureLines | Kind::AverageLines | Kind::AverageMatrices | Kind::Carry => {
+                vec![]
+            }
             Kind::MeasureGradients => vec![FieldKind::Norm],
             Kind::MeasureRule => self.measured(method).map(|field| field.kind).collect(),
             Kind::MeasureAgreement => vec![FieldKind::Sum; 2],
@@ -162,15 +169,16 @@ impl SlotLayout {
     /// Where in the scratch buffer the result of a measuring dispatch over everything, or over tensor 0, is.
     pub(crate) fn result(&self, method: &dyn Method, kind: Kind) -> usize {
         let over_all = self.over_all(method);
+        let first = SCRATCH_HEADER + usize::from(carries(method));
         if kind == Kind::MeasureRule && over_all {
-            return SCRATCH_HEADER;
+            return first;
         }
         let before = [
             (Kind::MeasureGradients, self.wrappers.max_tensor_norm.is_some()),
             (Kind::MeasureRule, !over_all && self.measured(method).next().is_some()),
         ];
         let before = before.iter().take_while(|(other, _)| *other != kind).filter(|(_, wanted)| *wanted);
-        SCRATCH_HEADER + usize::from(over_all) + before.count()
+        first + usize::from(over_all) + before.count()
     }
 
     /// Vec4 of results for each tensor.
@@ -185,7 +193,8 @@ impl SlotLayout {
 
     /// Vec4 of the scratch buffer before the partial sums.
     pub(crate) fn results(&self, method: &dyn Method, tensors: usize) -> usize {
-        SCRATCH_HEADER + usize::from(self.over_all(method)) + tensors * self.results_of_tensor(method)
+        let first = SCRATCH_HEADER + usize::from(carries(method));
+        first + usize::from(self.over_all(method)) + tensors * self.results_of_tensor(method)
     }
 
     /// Whether the rule measures one value over all tensors.
@@ -199,6 +208,11 @@ impl SlotLayout {
     }
 }
 
+/// Whether a rule carries scalars from step to step on the device: in one vec4 behind the scratch buffer's header.
+pub fn carries(method: &dyn Method) -> bool {
+    carried_fields(method.fields()) > 0
+}
+
 /// How many fields a configuration measures.
 pub fn measured_fields(method: &dyn Method) -> usize {
     if method.measures() {
@@ -208,7 +222,8 @@ pub fn measured_fields(method: &dyn Method) -> usize {
     }
 }
 
-/// The fields of a group's row in the table, in order. Norms keep their place; the device fills them.
+/// The fields of a group's row in the table, in order. What is measured or carried keeps its place; the device
+/// fills it.
 pub fn row_fields(method: &dyn Method, layout: &SlotLayout) -> Vec<Field> {
     let extra = if layout.needs_extra(method) { &EXTRA_FIELDS[..] } else { &[] };
     method.fields().iter().chain(extra).copied().collect()
@@ -257,7 +272,7 @@ pub fn compose_with(
     } else {
         parts.push(reads.into());
     }
-    if matches!(kind, Kind::Apply | Kind::MeasureLines | Kind::AverageLines) {
+    if matches!(kind, Kind::Apply | Kind::MeasureLines | Kind::AverageLines | Kind::Carry) {
         parts.push(if layout.wrappers.skips() { SKIP.into() } else { NEVER_SKIP.into() });
     }
     if kind == Kind::Apply {
@@ -278,6 +293,7 @@ pub fn compose_with(
         Kind::MeasureLines => include_str!("../shaders/measure_lines.wgsl").into(),
         Kind::AverageLines => include_str!("../shaders/average_lines.wgsl").into(),
         Kind::AverageMatrices => include_str!("../shaders/average_matrices.wgsl").into(),
+        Kind::Carry => include_str!("../shaders/carry.wgsl").into(),
         _ => include_str!("../shaders/measure.wgsl").into(),
     });
     parts.push(generated(method, layout, kind));
@@ -321,6 +337,7 @@ fn generated(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
             "fn as_seen(gradient: vec4<f32>, row: Row) -> vec4<f32>",
             &[format!("return {};", clipped(layout))],
         )),
+        Kind::Carry => parts.push(carried(method)),
         Kind::AverageLines | Kind::AverageMatrices => {}
     }
     format!("{head}\n{}", parts.join("\n"))
@@ -384,8 +401,8 @@ fn load_row(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
         let (first, step) = (layout.result(method, kind), layout.results_of_tensor(method));
         format!("scratch[{first}u + {step}u * tile.tensor]")
     };
-    let known =
-        matches!(kind, Kind::Apply | Kind::MeasureAgreement) && layout.measured(method).next().is_some();
+    let known = matches!(kind, Kind::Apply | Kind::MeasureAgreement | Kind::Carry)
+        && layout.measured(method).next().is_some();
     if known {
         let found = match method.scope() {
             Scope::Tensor => of_tensor(Kind::MeasureRule),
@@ -393,7 +410,12 @@ fn load_row(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
         };
         lines.push(format!("let found = {found};"));
     }
-    let mut measured = LANES.iter();
+    // Lines are averaged without it, on the CPU too.
+    let carried = carries(method) && !matches!(kind, Kind::MeasureLines | Kind::AverageLines);
+    if carried {
+        lines.push(format!("let carried = scratch[{SCRATCH_HEADER}u];"));
+    }
+    let (mut measured, mut kept) = (LANES.iter(), LANES.iter());
     let words: Vec<String> = row_fields(method, layout)
         .iter()
         .enumerate()
@@ -402,6 +424,8 @@ fn load_row(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
             match field.kind {
                 FieldKind::Real => format!("bitcast<f32>({word})"),
                 FieldKind::Flag => word,
+                FieldKind::Carried if carried => format!("carried.{}", kept.next().unwrap_or(&"x")),
+                FieldKind::Carried => "0.0".into(),
                 _ if known => format!("found.{}", measured.next().unwrap_or(&"x")),
                 // Measured by this very dispatch, by a later one, or not at all.
                 _ => "0.0".into(),
@@ -567,6 +591,16 @@ fn measure_quad(method: &dyn Method, layout: &SlotLayout) -> String {
             .push(format!("(*sums)[{i}] = {add}((*sums)[{i}], masked(vec4<f32>({values}), live), careful);"));
     }
     function(&format!("fn measure_quad({MEASURING})"), &lines)
+}
+
+/// What a step makes of the carried fields.
+fn carried(method: &dyn Method) -> String {
+    let fields = method.fields().iter().filter(|field| field.kind == FieldKind::Carried);
+    let values = fields.map(|field| format!("c.{}", field.name)).chain(LANES.map(|_| "0.0".into()));
+    let values: Vec<String> = values.take(LANES.len()).collect();
+    let lines = ["let c = carry(row.h);".into(), format!("return vec4<f32>({});", values.join(", "))];
+    function("fn carried_after(row: Row) -> vec4<f32>", &lines)
+        + &format!("\nconst CARRIED: u32 = {SCRATCH_HEADER}u;\n")
 }
 
 fn agreement_quad(method: &dyn Method, layout: &SlotLayout) -> String {

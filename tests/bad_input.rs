@@ -2,7 +2,7 @@
 //! limit; nothing panics and nothing reaches the host's uncaptured-error handler. Needs no GPU.
 
 use serde_json::{Value, json};
-use wgpu_optim::optimizers::{Adam, MAdam, Sgd};
+use wgpu_optim::optimizers::{Adam, MAdam, Prodigy, Sgd};
 use wgpu_optim::shader::WORKGROUP;
 use wgpu_optim::wgpu::{self, BufferUsages, Limits};
 use wgpu_optim::{AnyRule, BufferRange, Config, Error, Limit, Optimizer, Options, ParamSet, REGISTRY, names};
@@ -211,6 +211,10 @@ fn one_configuration_for_each_group_and_one_rule() {
     }
     let mixed = [AnyRule::new(Sgd::default()), AnyRule::new(Adam::default())];
     says(Optimizer::new(&device, &params, mixed), &["'no decay'", "'adam'", "'sgd'"]);
+    // All groups share what Prodigy carries from step to step.
+    let apart = [Prodigy::default(), Prodigy { d0: 0.5, ..Prodigy::default() }];
+    let parts = ["'no decay'", "d = 0.5", "it must be 0.000001, as in the first group"];
+    says(Optimizer::new(&device, &params, apart), &parts);
     let nothing = ParamSet::builder().build(&device).unwrap();
     says(Optimizer::<Adam>::new(&device, &nothing, []), &["0 parameter group"]);
 }

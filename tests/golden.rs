@@ -18,7 +18,7 @@ use trajectory::{NoRule, Recorded, Trajectory};
 use wgpu_optim::{Config, REGISTRY, Setup, Wrappers};
 
 /// Recordings that there must be.
-const RECORDINGS: usize = 141;
+const RECORDINGS: usize = 147;
 
 /// A recording and its rule, or why it has none.
 struct Recording {

@@ -61,6 +61,7 @@ fn group_equals_separate_optimizer(gpu: &Gpu, config: &AnyRule) {
         let pick = Words {
             theta: members.iter().map(|i| together.theta[*i].clone()).collect(),
             slots: members.iter().map(|i| together.slots[*i].clone()).collect(),
+            carried: vec![],
         };
         // A slot that only the other group needs exists in the common optimizer too.
         assert_same_bits(&bits(&alone.theta), &bits(&pick.theta), &format!("group {group}"));

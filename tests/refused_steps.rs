@@ -96,6 +96,11 @@ fn every_refusal(run: &mut Run, config: &AnyRule) {
                     assert!(matches!(error, Error::MissingSlot { .. }), "{error}");
                     assert!(error.to_string().contains("'group 1'") && error.to_string().contains(slot));
                 });
+            } else if other.method().carried() != config.method().carried() {
+                refused(run, other, |error| {
+                    assert!(matches!(error, Error::Config { .. }), "{error}");
+                    assert!(error.to_string().contains("as in the first group"), "{error}");
+                });
             }
         }
     }

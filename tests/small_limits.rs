@@ -5,7 +5,7 @@ mod common;
 
 use common::run::{BINDABLE, Run, Words, gradients, parameters};
 use common::{Gpu, gpu_main, has_lines, trial};
-use wgpu_optim::shader::{FIXED_BINDINGS, measured_fields};
+use wgpu_optim::shader::{FIXED_BINDINGS, carries, measured_fields};
 use wgpu_optim::wgpu::{Adapter, Limits};
 use wgpu_optim::{AnyRule, Config, Error, Optimizer, Options, ParamSet, REGISTRY, required_limits};
 
@@ -33,7 +33,7 @@ fn needs(config: &AnyRule) -> Needs {
         fixed: FIXED_BINDINGS + u32::from(measured) + u32::from(lines),
         dispatches: (
             1 + usize::from(measured) + usize::from(lines),
-            usize::from(measured) + 2 * usize::from(lines),
+            usize::from(measured) + 2 * usize::from(lines) + usize::from(carries(method)),
         ),
         slots: depths.iter().filter(|depth| **depth > 0).count(),
         ring: depths.iter().any(|depth| *depth > 1),

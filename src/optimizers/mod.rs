@@ -75,6 +75,7 @@ registry! {
     adopt::Adopt;
     ademamix::AdEmaMix;
     schedule_free_adamw::ScheduleFreeAdamW;
+    prodigy::Prodigy;
 }
 
 impl AnyRule {

@@ -110,10 +110,11 @@ pub fn with_device(adapter: &wgpu::Adapter, test: impl FnOnce(&Gpu)) {
 }
 
 /// Dispatches of a step with one window and nothing around the rule: what is measured takes one to measure and one
-/// to combine, rows and columns take three.
+/// to combine, rows and columns take three, what is carried one.
 pub fn dispatches(method: &dyn wgpu_optim::Method) -> usize {
     let measured = wgpu_optim::shader::measured_fields(method) > 0;
-    1 + 2 * usize::from(measured) + 3 * usize::from(has_lines(method))
+    let carries = wgpu_optim::shader::carries(method);
+    1 + 2 * usize::from(measured) + 3 * usize::from(has_lines(method)) + usize::from(carries)
 }
 
 /// Whether a rule averages rows and columns.

@@ -3,7 +3,7 @@
 use super::Gpu;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use wgpu_optim::reference::{self, expect_step, host_row};
+use wgpu_optim::reference::{self, Carried, expect_carrying_step, host_row};
 use wgpu_optim::wgpu::{self, BufferUsages};
 use wgpu_optim::{
     AnyRule, BufferRange, Config, Download, Interval, Memory, Optimizer, Options, Packing, ParamSet,
@@ -44,13 +44,15 @@ pub struct Words {
     pub theta: Vec<Vec<f32>>,
     /// Of the rule, then of the wrappers; all values one behind the other for a ring.
     pub slots: Vec<Vec<Vec<f32>>>,
+    /// What the rule carries from step to step.
+    pub carried: Vec<f32>,
 }
 
 impl Words {
     /// The bits, so that comparisons see NaN and the sign of zero.
     pub fn bits(&self) -> Vec<u32> {
         let slots = self.slots.iter().flatten().flatten();
-        self.theta.iter().flatten().chain(slots).map(|x| x.to_bits()).collect()
+        self.theta.iter().flatten().chain(slots).chain(&self.carried).map(|x| x.to_bits()).collect()
     }
 }
 
@@ -167,7 +169,12 @@ impl<'a> Run<'a> {
                 slots.push(self.optimizer.download_slot(&mut encoder, *id, name).unwrap());
             }
         }
+        let carried = self.optimizer.download_carried(&mut encoder).ok();
+        let carries = wgpu_optim::shader::carries(self.configs[0].method());
+        let any = self.optimizer.dispatches_per_step() > 0;
+        assert_eq!(carried.is_some(), carries && any, "what is carried can be read back");
         self.gpu.submit(encoder);
+        let carried = resolve(self.gpu, carried.into_iter().collect()).concat();
         let theta = resolve(self.gpu, theta);
         let mut slots = resolve(self.gpu, slots).into_iter();
         let slots = self
@@ -179,7 +186,7 @@ impl<'a> Run<'a> {
                     .collect()
             })
             .collect();
-        Words { theta, slots }
+        Words { theta, slots, carried }
     }
 
     /// One checked step: every word after it against what it may be, given the words before.
@@ -211,7 +218,13 @@ impl<'a> Run<'a> {
             })
             .collect();
         let mut worst = Worst::default();
-        for (tensor, expected) in expect_step(t, &self.wrappers, &tensors).into_iter().enumerate() {
+        let carried = Carried { method: self.configs[0].method(), row: &rows[0], words: &before.carried };
+        let (expected, carried) = expect_carrying_step(t, &self.wrappers, Some(carried), &tensors);
+        assert_eq!(carried.len(), after.carried.len());
+        for (i, (got, allowed)) in after.carried.iter().zip(carried).enumerate() {
+            worst.see(*got, allowed, || format!("step {t}, carried {i}"));
+        }
+        for (tensor, expected) in expected.into_iter().enumerate() {
             for (i, allowed) in expected.theta.iter().enumerate() {
                 worst.see(after.theta[tensor][i], *allowed, || {
                     format!("step {t}, tensor {tensor}, theta[{i}]")
