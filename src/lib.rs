@@ -13,6 +13,7 @@ mod cpu;
 mod decay;
 mod error;
 mod interval;
+mod layout;
 mod limits;
 mod lines;
 mod optimizer;
