@@ -93,7 +93,7 @@ impl<C: Config> Optimizer<C> {
     }
 
     /// Bytes on the device beyond parameters, gradients and slots: tables, partial sums, one step's upload,
-    /// and padding in the slots. See also [`ParamSet::overhead_bytes`].
+    /// and padding in the slots. See also [`ParamSet::overhead_bytes`](crate::ParamSet::overhead_bytes).
     pub fn overhead_bytes(&self) -> u64 {
         let tables: u64 = self.built.windows.iter().map(|window| window.table.size()).sum();
         let norms = self.built.scratch.as_ref().map_or(0, wgpu::Buffer::size);
