@@ -27,6 +27,8 @@ pub(crate) struct Matrices {
 impl Matrices {
     pub fn of(shape: &[usize]) -> Self {
         match shape {
+            // Without elements there are no lines, whatever the other dimension.
+            _ if shape.contains(&0) => Self { batch: 0, rows: 0, columns: 0, factored: false },
             [batch @ .., rows, columns] => {
                 Self { batch: batch.iter().product(), rows: *rows, columns: *columns, factored: true }
             }

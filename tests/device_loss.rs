@@ -88,7 +88,7 @@ fn destroyed(gpu: &Gpu, adapter: &Adapter, config: &AnyRule) {
     let other = Gpu::open(adapter);
     let fresh = start(&other, config);
     fresh.write_theta(&read.theta);
-    assert_eq!(Words { slots: vec![], ..fresh.read() }.bits(), Words { slots: vec![], ..read }.bits());
+    assert!(fresh.read().theta == read.theta, "a fresh optimizer goes on from the parameters that were read");
 }
 
 fn bits(words: &[f32]) -> Vec<u32> {
