@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::run::{BINDABLE, Run, Words, gradients, parameters};
+use common::run::{BINDABLE, Run, gradients, parameters};
 use common::{Gpu, gpu_main, trial};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
