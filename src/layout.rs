@@ -46,6 +46,14 @@ impl Kind {
         }
     }
 
+    /// How the module reads a window of this access: those about rows and columns read one by one.
+    pub fn access(self, window: Access) -> Access {
+        match self {
+            Kind::MeasureLines | Kind::AverageLines | Kind::AverageMatrices => Access::Single,
+            _ => window,
+        }
+    }
+
     /// Whether the rule's own update, and so its slots, are part of the module.
     pub(crate) fn sees_slots(self) -> bool {
         matches!(self, Kind::Apply | Kind::MeasureRule | Kind::MeasureAgreement)

@@ -33,7 +33,7 @@ pub fn compose_with(
     kind: Kind,
 ) -> String {
     let mut parts = vec![include_str!("../shaders/frame.wgsl").to_string()];
-    let (reads, clears) = match access {
+    let (reads, clears) = match kind.access(access) {
         Access::Quad => {
             (include_str!("../shaders/access_quad.wgsl"), include_str!("../shaders/clear_quad.wgsl"))
         }

@@ -110,7 +110,7 @@ fn each_module(config: &AnyRule, check: fn(&Composed)) {
 fn dispatches(method: &dyn Method, layout: &SlotLayout) -> Vec<(Access, Kind)> {
     let mut kinds = layout.measuring(method);
     kinds.push(Kind::Apply);
-    let both = |kind| [(Access::Quad, kind), (Access::Single, kind)];
+    let both = |kind: Kind| [Access::Quad, Access::Single].map(|access| (kind.access(access), kind));
     kinds.into_iter().flat_map(both).collect()
 }
 
@@ -346,6 +346,11 @@ fn rules_are_whole() {
         "measure",
         "combine",
         "scratch",
+        "carry",
+        "lines",
+        "measure_lines",
+        "average_lines",
+        "average_matrices",
         "wrappers",
     ] {
         assert!(shaders.remove(shared), "{shared}.wgsl");
