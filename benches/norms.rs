@@ -33,7 +33,8 @@ fn candidate(bench: &Bench, name: &'static str, rule: &str, wrappers: Wrappers, 
     let mut options = Options::default();
     options.wrappers = wrappers;
     let rule = AnyRule::named(rule).expect("registered");
-    let optimizer = Optimizer::with_options(&bench.device, &params, [rule], &options).expect("the optimizer");
+    let optimizer = Optimizer::with_options(&bench.device, &bench.queue, &params, [rule], &options)
+        .expect("the optimizer");
     for (tensor, len) in ids {
         params.write_grad(&bench.queue, tensor, &vec![0.5; len]).expect("ours");
         params.write_param(&bench.queue, tensor, &vec![0.5; len]).expect("ours");

@@ -46,7 +46,8 @@ fn main() {
             let group = builder.group("all");
             builder.tensor("all", [ELEMENTS], group);
             let params = builder.build(&bench.device).expect("the arenas");
-            let optimizer = Optimizer::new(&bench.device, &params, [rule.clone()]).expect("the optimizer");
+            let optimizer =
+                Optimizer::new(&bench.device, &bench.queue, &params, [rule.clone()]).expect("the optimizer");
             (params, optimizer)
         })
         .collect();

@@ -32,7 +32,7 @@ fn adamw(
     }
     let params = builder.build(&bench.device).expect("the arenas");
     let configs = (0..groups).map(|i| Adam { lr: 1e-4 * (i + 1) as f64, ..Adam::adamw() });
-    let optimizer = Optimizer::new(&bench.device, &params, configs).expect("the optimizer");
+    let optimizer = Optimizer::new(&bench.device, &bench.queue, &params, configs).expect("the optimizer");
     (params, optimizer)
 }
 

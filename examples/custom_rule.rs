@@ -35,11 +35,12 @@ impl Default for Grams {
     }
 }
 
-// The host scalars and the slots, in the order of the two structs in the WGSL.
+// The host scalars (what is set, and what follows from the number of steps taken) and the slots, in the order of the two
+// structs in the WGSL.
 wgpu_optim::equation! {
     hyper {
-        beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real, inv_bc2: real,
-        eps: real, step_size: real, keep: real,
+        beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real, eps: real,
+        lr: real, lr_wd: real, inv_bc1: counted, inv_bc2: counted,
     }
     state { m, v }
 }
@@ -53,10 +54,11 @@ impl Rule for Grams {
             one_minus_beta1: f32,
             beta2: f32,
             one_minus_beta2: f32,
-            inv_bc2: f32,
             eps: f32,
-            step_size: f32,
-            keep: f32,
+            lr: f32,
+            lr_wd: f32,
+            inv_bc1: f32,
+            inv_bc2: f32,
         }
 
         struct State {
@@ -68,7 +70,11 @@ impl Rule for Grams {
             (*s).m = h.beta1 * (*s).m + h.one_minus_beta1 * g;
             (*s).v = h.beta2 * (*s).v + h.one_minus_beta2 * (g * g);
             let size = abs((*s).m) / (sqrt((*s).v * h.inv_bc2) + h.eps);
-            return h.keep * theta - h.step_size * (sign(g) * size);
+            return h.lr * h.inv_bc1 * (sign(g) * size);
+        }
+
+        fn decay(theta: f32, h: Hyper) -> f32 {
+            return h.lr_wd * theta;
         }
     ";
 
@@ -80,20 +86,27 @@ impl Rule for Grams {
         s.m = h.beta1 * s.m + h.one_minus_beta1 * g;
         s.v = h.beta2 * s.v + h.one_minus_beta2 * (g * g);
         let size = s.m.abs() / ((s.v * h.inv_bc2).sqrt() + h.eps);
-        h.keep * theta - h.step_size * (g.sign() * size)
+        h.lr * h.inv_bc1 * (g.sign() * size)
     }
 
-    /// What depends on the step is computed here, in f64, and never in the shader.
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
+    }
+
+    /// What follows from the number of steps is computed here, in f64, and never in the shader.
     fn hyper(&self, t: u64, _: &mut Memory) -> Hyper<f64> {
         Hyper {
             beta1: self.beta1,
             one_minus_beta1: 1.0 - self.beta1,
             beta2: self.beta2,
             one_minus_beta2: 1.0 - self.beta2,
-            inv_bc2: 1.0 / (1.0 - beta_power(self.beta2, t)),
             eps: self.eps,
-            step_size: self.lr / (1.0 - beta_power(self.beta1, t)),
-            keep: 1.0 - self.lr * self.weight_decay,
+            lr: self.lr,
+            lr_wd: self.lr * self.weight_decay,
+            inv_bc1: 1.0 / (1.0 - beta_power(self.beta1, t)),
+            inv_bc2: 1.0 / (1.0 - beta_power(self.beta2, t)),
         }
     }
 
@@ -132,7 +145,7 @@ fn main() -> anyhow::Result<()> {
     let params = builder.build(&device)?;
     let no_decay = Grams::default();
     let decay = Grams { weight_decay: 1e-3, ..no_decay };
-    let mut optimizer = Optimizer::new(&device, &params, [decay, no_decay])?;
+    let mut optimizer = Optimizer::new(&device, &queue, &params, [decay, no_decay])?;
     println!("{adapter}: dispatches a step, for both groups: {}", optimizer.dispatches_per_step());
 
     // The words that the GPU holds: parameters, then slots, for each tensor.
@@ -176,6 +189,7 @@ fn main() -> anyhow::Result<()> {
                 shape: &[],
                 theta: &before[i].0,
                 g,
+                evaluates: false,
                 slots: &before[i].1,
             })
         };

@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<()> {
         builder.external(name, [elements as usize], group, param, grad)
     });
     let params = builder.build(&device)?;
-    let mut optimizer = Optimizer::new(&device, &params, [Adam { lr: 0.1, ..Adam::default() }])?;
+    let mut optimizer = Optimizer::new(&device, &queue, &params, [Adam { lr: 0.1, ..Adam::default() }])?;
     println!("{}: dispatches a step: {}", adapter.get_info().name, optimizer.dispatches_per_step());
 
     let source = wgpu::ShaderSource::Wgsl(BACKWARD.into());

@@ -4,7 +4,7 @@
 //   m     <- beta1 m + (1 - beta1) g
 //   c     <- beta2 c + (1 - beta2) |g|^alpha
 //   tau   =  c^(1 / alpha)
-//   theta <- keep theta - lr min(tau / (|m| + eps), 1) m
+//   theta <- theta - (lr_wd theta + lr min(tau / (|m| + eps), 1) m)
 //
 // power: 1 where alpha is 1, 2 where it is 2 (a square and a root), else 0.
 //
@@ -24,7 +24,7 @@ struct Hyper {
     eps: f32,
     lr: f32,
     l2: f32,
-    keep: f32,
+    lr_wd: f32,
     power: u32,
 }
 
@@ -38,6 +38,10 @@ const TINY: f32 = 1e-37;
 
 fn raised(x: f32, exponent: f32) -> f32 {
     return select(pow(max(x, TINY), exponent), 0.0, x < TINY);
+}
+
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return h.lr_wd * theta;
 }
 
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
@@ -58,5 +62,5 @@ fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     }
     let size = abs((*s).m) + h.eps;
     let ratio = select(tau / size, 1.0, size == 0.0);
-    return h.keep * theta - h.lr * (min(ratio, 1.0) * (*s).m);
+    return h.lr * (min(ratio, 1.0) * (*s).m);
 }

@@ -3,11 +3,11 @@
 //   g     <- g + l2 theta
 //   m     <- beta1 m + (1 - beta1) g
 //   s     <- beta2 s + (1 - beta2) (g - m)^2 + eps
-//   theta <- keep theta - step_size m / (sqrt(s / c2) + eps)      step_size = lr / bc1, c2 = bc2
+//   theta <- theta - (lr_wd theta + lr correction m / (sqrt(s / c2) + eps))  correction = 1 / bc1, c2 = bc2
 //                                                                 bc1 = 1 - beta1^t, bc2 = 1 - beta2^t
 // amsgrad: the root is taken of s_max / c2,  s_max <- max(s_max, s).
-// rectify: as radam.wgsl: step_size = lr r sqrt(bc2) / bc1 and c2 = 1 where rho > 5; before, without the
-//   denominator (adaptive = 0), theta <- keep theta - (lr / bc1) m.
+// rectify: as radam.wgsl: correction = r sqrt(bc2) / bc1 and c2 = 1 where rho > 5; before, without the
+//   denominator (adaptive = 0), theta <- theta - (lr_wd theta + (lr / bc1) m).
 //
 // Source: Zhuang, Tang, Ding, Tatikonda, Dvornek, Papademetris, Duncan, "AdaBelief Optimizer: Adapting
 //   Stepsizes by the Belief in Observed Gradients", 2020, algorithm 2.
@@ -25,9 +25,10 @@ struct Hyper {
     inv_c2: f32,
     eps: f32,
     eps_in_s: f32,
-    step_size: f32,
+    lr: f32,
+    correction: f32,
     l2: f32,
-    keep: f32,
+    lr_wd: f32,
     adaptive: u32,
     amsgrad: u32,
 }
@@ -36,6 +37,10 @@ struct State {
     m: f32,
     s: f32,
     s_max: f32,
+}
+
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return h.lr_wd * theta;
 }
 
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
@@ -52,5 +57,5 @@ fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     if (h.adaptive != 0u) {
         direction = (*s).m / (sqrt(variance * h.inv_c2) + h.eps);
     }
-    return h.keep * theta - h.step_size * direction;
+    return h.lr * h.correction * direction;
 }

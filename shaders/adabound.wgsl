@@ -3,10 +3,10 @@
 //   g     <- g + l2 theta
 //   m     <- beta1 m + (1 - beta1) g
 //   v     <- beta2 v + (1 - beta2) g^2
-//   eta   =  step_size / (sqrt(v) + eps)                step_size = lr sqrt(bc2) / bc1
-//   theta <- keep theta - clip(eta, low, high) m        bc1 = 1 - beta1^t, bc2 = 1 - beta2^t
+//   eta   =  lr correction / (sqrt(v) + eps)            correction = sqrt(bc2) / bc1
+//   theta <- theta - (lr_wd theta + clip(eta, low, high) m)  bc1 = 1 - beta1^t, bc2 = 1 - beta2^t
 //
-// On the host: low = f gamma t / (gamma t + 1), high = f (1 + 1 / (gamma t)), f = final_lr lr / base_lr.
+// low = final_rate gamma t / (gamma t + 1), high = final_rate (1 + 1 / (gamma t)), final_rate = final_lr lr / base_lr.
 // amsbound: the root is taken of v_max <- max(v_max, v).
 //
 // Source: Luo, Xiong, Liu, Sun, "Adaptive Gradient Methods with Dynamic Bound of Learning Rate", 2019,
@@ -21,11 +21,13 @@ struct Hyper {
     beta2: f32,
     one_minus_beta2: f32,
     eps: f32,
-    step_size: f32,
-    low: f32,
-    high: f32,
+    lr: f32,
+    correction: f32,
+    final_rate: f32,
+    low_share: f32,
+    high_share: f32,
     l2: f32,
-    keep: f32,
+    lr_wd: f32,
     amsbound: u32,
 }
 
@@ -33,6 +35,10 @@ struct State {
     m: f32,
     v: f32,
     v_max: f32,
+}
+
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return h.lr_wd * theta;
 }
 
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
@@ -44,6 +50,8 @@ fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
         v = max((*s).v_max, (*s).v);
         (*s).v_max = v;
     }
-    let eta = clamp(h.step_size / (sqrt(v) + h.eps), h.low, h.high);
-    return h.keep * theta - eta * (*s).m;
+    let low = h.final_rate * h.low_share;
+    let high = h.final_rate * h.high_share;
+    let eta = clamp(h.lr * h.correction / (sqrt(v) + h.eps), low, high);
+    return eta * (*s).m;
 }

@@ -5,7 +5,7 @@
 //   v     <- rho v + (1 - rho) g^2
 //   d     =  sqrt(x + eps) / sqrt(v + eps) g
 //   x     <- rho x + (1 - rho) d^2
-//   theta <- keep theta - lr d
+//   theta <- theta - (lr_wd theta + lr d)
 //
 // Source: Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012, algorithm 1.
 // State: v, x.
@@ -18,7 +18,7 @@ struct Hyper {
     eps: f32,
     lr: f32,
     l2: f32,
-    keep: f32,
+    lr_wd: f32,
 }
 
 struct State {
@@ -26,10 +26,14 @@ struct State {
     x: f32,
 }
 
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return h.lr_wd * theta;
+}
+
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     let g = gradient + h.l2 * theta;
     (*s).v = h.rho * (*s).v + h.one_minus_rho * (g * g);
     let d = sqrt((*s).x + h.eps) / sqrt((*s).v + h.eps) * g;
     (*s).x = h.rho * (*s).x + h.one_minus_rho * (d * d);
-    return h.keep * theta - h.lr * d;
+    return h.lr * d;
 }

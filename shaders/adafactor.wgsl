@@ -6,7 +6,7 @@
 //   u     =  g / (sqrt(r / mean r) sqrt(c))                           vectors: r is G's average, c and mean r are 1
 //   u     <- u / max(1, rms(u) / clip_threshold)
 //   m     <- beta1 m + (1 - beta1) alpha u                            alpha = max(eps2, rms(theta)) rho
-//   theta <- keep theta - m                                           alpha u itself without beta1
+//   theta <- theta - (lr_wd theta + m)                                alpha u itself without beta1
 //
 // Source: Shazeer, Stern, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost", 2018, algorithms 4
 //   and 5, with section 9's step rho = min(1e-2, 1 / sqrt(t)), or rho = lr.
@@ -20,10 +20,11 @@ struct Hyper {
     eps1: f32,
     eps2: f32,
     inv_clip_threshold: f32,
+    lr: f32,
     rho: f32,
     beta1: f32,
     one_minus_beta1: f32,
-    keep: f32,
+    lr_wd: f32,
     u_norm: f32,
     theta_norm: f32,
     root_count: f32,
@@ -57,9 +58,13 @@ fn measure(theta: f32, g: f32, s: State, h: Hyper) -> Measured {
     return Measured(direction(g, s), theta, 1.0);
 }
 
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return h.lr_wd * h.rho * theta;
+}
+
 fn update(theta: f32, g: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     let clip = max(1.0, h.u_norm / h.root_count * h.inv_clip_threshold);
-    let alpha = max(h.eps2, h.theta_norm / h.root_count) * h.rho;
+    let alpha = max(h.eps2, h.theta_norm / h.root_count) * (h.lr * h.rho);
     (*s).m = h.beta1 * (*s).m + h.one_minus_beta1 * (alpha * (direction(g, *s) / clip));
-    return h.keep * theta - (*s).m;
+    return (*s).m;
 }

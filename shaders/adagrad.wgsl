@@ -2,7 +2,7 @@
 //
 //   g     <- g + l2 theta
 //   v     <- v + g^2
-//   theta <- keep theta - (lr / (1 + (t - 1) lr_decay)) g / (sqrt(v) + eps)
+//   theta <- theta - (lr_wd theta + (lr / (1 + (t - 1) lr_decay)) g / (sqrt(v) + eps))
 //
 // Source: Duchi, Hazan, Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic
 //   Optimization", 2011, figure 1 (diagonal matrices, composite mirror descent).
@@ -12,18 +12,23 @@
 
 struct Hyper {
     eps: f32,
-    step_size: f32,
+    lr: f32,
+    falling: f32,
     l2: f32,
-    keep: f32,
+    lr_wd: f32,
 }
 
 struct State {
     v: f32,
 }
 
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return h.lr_wd * h.falling * theta;
+}
+
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     let g = gradient + h.l2 * theta;
     (*s).v = (*s).v + g * g;
     let denom = sqrt((*s).v) + h.eps;
-    return h.keep * theta - h.step_size * (g / denom);
+    return h.lr * h.falling * (g / denom);
 }

@@ -4,7 +4,7 @@
 //   m     <- beta1 m + (1 - beta1) g
 //   v     <- beta2 v + (1 - beta2) g^2
 //   denom =  sqrt(v / bc2) + eps                       bc1 = 1 - beta1^t, bc2 = 1 - beta2^t
-//   theta <- keep theta - (lr / bc1) m / denom
+//   theta <- theta - (lr_wd theta + (lr / bc1) m / denom)
 //
 // With AMSGrad the root is taken of a maximum over time (amsgrad: 0 none, 1 of v, 2 of v / bc2):
 //   1     v_max <- max(v_max, v),         denom = sqrt(v_max / bc2) + eps
@@ -24,9 +24,10 @@ struct Hyper {
     one_minus_beta2: f32,
     inv_bc2: f32,
     eps: f32,
-    step_size: f32,
+    lr: f32,
+    inv_bc1: f32,
     l2: f32,
-    keep: f32,
+    lr_wd: f32,
     amsgrad: u32,
 }
 
@@ -34,6 +35,10 @@ struct State {
     m: f32,
     v: f32,
     v_max: f32,
+}
+
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return h.lr_wd * theta;
 }
 
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
@@ -49,5 +54,5 @@ fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
         v_hat = (*s).v_max;
     }
     let denom = sqrt(v_hat) + h.eps;
-    return h.keep * theta - h.step_size * ((*s).m / denom);
+    return h.lr * h.inv_bc1 * ((*s).m / denom);
 }

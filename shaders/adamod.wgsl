@@ -5,7 +5,7 @@
 //   v     <- beta2 v + (1 - beta2) g^2
 //   eta   =  rate / (sqrt(v / c2) + eps)
 //   s     <- beta3 s + (1 - beta3) eta
-//   theta <- keep theta - min(eta, s) m / c1
+//   theta <- theta - (lr_wd theta + min(eta, s) m / c1)
 //
 //   form "code":   rate = lr sqrt(bc2) / bc1, c1 = c2 = 1         bc1 = 1 - beta1^t, bc2 = 1 - beta2^t
 //   form "paper":  rate = lr, c1 = bc1, c2 = bc2
@@ -26,9 +26,10 @@ struct Hyper {
     inv_c1: f32,
     inv_c2: f32,
     eps: f32,
-    rate: f32,
+    lr: f32,
+    correction: f32,
     l2: f32,
-    keep: f32,
+    lr_wd: f32,
 }
 
 struct State {
@@ -37,11 +38,15 @@ struct State {
     s: f32,
 }
 
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return h.lr_wd * theta;
+}
+
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     let g = gradient + h.l2 * theta;
     (*s).m = h.beta1 * (*s).m + h.one_minus_beta1 * g;
     (*s).v = h.beta2 * (*s).v + h.one_minus_beta2 * (g * g);
-    let eta = h.rate / (sqrt((*s).v * h.inv_c2) + h.eps);
+    let eta = h.lr * h.correction / (sqrt((*s).v * h.inv_c2) + h.eps);
     (*s).s = h.beta3 * (*s).s + h.one_minus_beta3 * eta;
-    return h.keep * theta - min(eta, (*s).s) * (h.inv_c1 * (*s).m);
+    return min(eta, (*s).s) * (h.inv_c1 * (*s).m);
 }

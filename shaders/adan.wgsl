@@ -6,9 +6,9 @@
 //   v     <- beta2 v + (1 - beta2) diff
 //   n     <- beta3 n + (1 - beta3) (g + beta2 diff)^2
 //   denom =  sqrt(n / bc3) + eps                              bc_i = 1 - beta_i^t
-//   theta <- shrink (keep theta - (lr / bc1 m + lr beta2 / bc2 v) / denom)
+//   theta <- theta - shrink (lr_wd theta + lr (m / bc1 + beta2 v / bc2) / denom)
 //
-//   decoupled decay: shrink = 1 / (1 + lr weight_decay) with prox, else keep = 1 - lr weight_decay
+//   decoupled decay: lr_wd = lr weight_decay; shrink = 1 / (1 + lr_wd) with prox, else 1
 //
 // Source: Xie, Zhou, Li, Lin, Yan, "Adan: Adaptive Nesterov Momentum Algorithm for Faster Optimizing Deep
 //   Models", 2022, algorithm 1.
@@ -25,10 +25,11 @@ struct Hyper {
     one_minus_beta3: f32,
     inv_bc3: f32,
     eps: f32,
-    step_m: f32,
-    step_v: f32,
+    lr: f32,
+    inv_bc1: f32,
+    share_v: f32,
     l2: f32,
-    keep: f32,
+    lr_wd: f32,
     shrink: f32,
     first: u32,
 }
@@ -40,6 +41,10 @@ struct State {
     g_prev: f32,
 }
 
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return h.lr_wd * h.shrink * theta;
+}
+
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     let g = gradient + h.l2 * theta;
     let diff = select(g - (*s).g_prev, 0.0, h.first != 0u);
@@ -49,6 +54,6 @@ fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     (*s).n = h.beta3 * (*s).n + h.one_minus_beta3 * (ahead * ahead);
     (*s).g_prev = g;
     let denom = sqrt((*s).n * h.inv_bc3) + h.eps;
-    let step = (h.step_m * (*s).m + h.step_v * (*s).v) / denom;
-    return h.shrink * (h.keep * theta - step);
+    let mean = h.inv_bc1 * (*s).m + h.share_v * (*s).v;
+    return h.lr * h.shrink * (mean / denom);
 }

@@ -4,7 +4,7 @@
 //   g     <- g + l2 theta
 //   m     <- beta1 (m - leave h) + enter g              h: the g of keep steps ago, 0 before
 //   v     <- beta2 v + (1 - beta2) phi(h)^2             phi(h): the largest |h| of the tensor, or h itself
-//   theta <- keep theta - lr m / (sqrt(v / bc2) + eps)  bc2 = 1 - beta2^(t - keep); no step where v = 0,
+//   theta <- theta - (lr_wd theta + lr m / (sqrt(v / bc2) + eps))  bc2 = 1 - beta2^(t - keep); no step where v = 0,
 //                                                       so none before step keep + 1
 //
 //   enter = 1 / W, leave = beta1^(keep - 1) / W, W = 1 + beta1 + ... + beta1^(keep - 1)
@@ -27,7 +27,8 @@ struct Hyper {
     eps: f32,
     lr: f32,
     l2: f32,
-    keep: f32,
+    lr_wd: f32,
+    ready: u32,
     whole: u32,
     largest: f32,
 }
@@ -46,6 +47,10 @@ fn measure(theta: f32, g: f32, s: State, h: Hyper) -> Measured {
     return Measured(abs(s.h));
 }
 
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return select(0.0, h.lr_wd * theta, h.ready != 0u);
+}
+
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     let g = gradient + h.l2 * theta;
     (*s).m = h.beta1 * ((*s).m - h.leave * (*s).h) + h.enter * g;
@@ -54,5 +59,5 @@ fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     (*s).h = g;
     let denom = sqrt((*s).v * h.inv_bc2) + h.eps;
     let step = select((*s).m / denom, 0.0, (*s).v == 0.0);
-    return h.keep * theta - h.lr * step;
+    return h.lr * step;
 }

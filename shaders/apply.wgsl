@@ -8,18 +8,30 @@ fn optimizer_step(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let tile = find_tile(id, grid, lane);
+    // All invocations of a tile read its count before one of them writes the next.
+    storageBarrier();
     if (tile.count == 0u) {
         return;
     }
     let row = load_row(tile);
-    let take = taken();
+    let trains = trains(tile, row);
+    let acts = !trains || taken();
     for (var i = tile.lane; 4u * i < tile.count; i += tile.lanes) {
         let live = min(tile.count - 4u * i, 4u);
-        if (take) {
+        if (acts) {
             let theta = load_theta(tile, i, live);
-            let g = load_gradient(tile, i, live);
-            store_theta(tile, i, live, update_quad(tile, i, theta, g, row));
+            if (trains) {
+                let g = load_gradient(tile, i, live);
+                store_theta(tile, i, live, update_quad(tile, i, theta, g, row));
+            } else {
+                store_theta(tile, i, live, convert_quad(tile, i, theta, row));
+            }
         }
-        clear_gradient(tile, i, live);
+        if (trains) {
+            clear_gradient(tile, i, live);
+        }
+    }
+    if (tile.lane == 0u && acts) {
+        table[table[1].z + tile.index / 4u][tile.index % 4u] = next_count(tile, row);
     }
 }

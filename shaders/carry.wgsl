@@ -6,7 +6,5 @@ fn optimizer_carry(@builtin(local_invocation_index) lane: u32) {
     if (lane != 0u || !taken()) {
         return;
     }
-    var tile = Tile();
-    tile.row = 2u;
-    scratch[CARRIED] = carried_after(load_row(tile));
+    scratch[CARRIED] = carried_after(load_row(tile_of_group(0u, 0u)));
 }

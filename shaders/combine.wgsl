@@ -1,17 +1,17 @@
 // combine.wgsl: the small dispatch between measure and apply. For each segment (a tensor, or all of them) it
 // adds the tiles' partial sums in an order that depends on their number alone, and stores up to four results.
-// A segment of many tiles takes a workgroup; of few, an invocation. A module of its own.
+// A segment of many tiles takes a workgroup; of few, an invocation. A module of its own, with now.wgsl.
 //
 //   segments[0]       (segments that take a workgroup each, quantities, the others,
 //                      two bits for each quantity: 0 a norm, 1 a largest magnitude, 2 a plain sum)
-//   segments[1]       (1 if these are the gradients, bits of what they are multiplied by, 1 if steps may be skipped, 0)
-//   segments[2]       (bits of the loss scale's growth, of its back-off, its interval or 0, 0)
-//   segments[3 + i]   (first partial sum, tiles, where the result goes, 1 if these are all gradients)
+//   segments[1]       (1 if these are the gradients, 0, 1 if steps may be skipped, 0)
+//   segments[2 + i]   (first partial sum, tiles, where the result goes, 1 if these are all gradients)
 
 const WIDTH: u32 = 256u;
 
 @group(0) @binding(0) var<storage, read> segments: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read_write> scratch: array<vec4<f32>>;
+@group(0) @binding(2) var<uniform> now: Now;
 
 var<workgroup> tree: array<vec4<f32>, WIDTH>;
 
@@ -47,23 +47,24 @@ fn sum_of(segment: vec4<u32>, quantities: u32, quantity: u32, first: u32, stride
     return sum;
 }
 
-// Whether this step is taken, which row of host scalars it uses, and the next step's loss scale. A skipped
-// step's row is used by the step after it: rows wait in a ring, and each skipped step is one more to go back.
+// Whether this step is taken, and the next step's loss scale. A step that only converts weights adapts nothing.
 fn control(bad: f32) {
     let count = scratch[2];
-    let places = u32(count.w);
-    let back = min(u32(count.x), places - 1u);
-    let place = (u32(count.z) + places - back) % places;
     let take = bad == 0.0;
-    let interval = f32(segments[2].z);
     let good = select(0.0, count.y + 1.0, take);
+    let interval = f32(now.interval);
     let grows = interval > 0.0 && good >= interval;
     let scale = scratch[1].x;
-    var next = select(scale * bitcast<f32>(segments[2].y), scale, take);
-    next = select(next, next * bitcast<f32>(segments[2].x), grows);
+    var next = select(scale * now.backoff, scale, take);
+    next = select(next, next * now.growth, grows);
     next = clamp(next, 0x1p-40, 0x1p60);
-    scratch[1] = vec4<f32>(next, select(1.0 / scale, 1.0, scale == 1.0), select(0.0, 1.0, take), f32(place));
-    scratch[2] = vec4<f32>(select(count.x + 1.0, count.x, take), select(good, 0.0, grows), count.z, count.w);
+    let inverse = select(1.0 / scale, 1.0, scale == 1.0);
+    if (now.trains == 0u) {
+        scratch[1] = vec4<f32>(scale, inverse, select(0.0, 1.0, take), 0.0);
+        return;
+    }
+    scratch[1] = vec4<f32>(next, inverse, select(0.0, 1.0, take), 0.0);
+    scratch[2] = vec4<f32>(select(count.x + 1.0, count.x, take), select(good, 0.0, grows), 0.0, 0.0);
 }
 
 fn store(segment: vec4<u32>, results: vec4<f32>, bad: f32) {
@@ -72,7 +73,7 @@ fn store(segment: vec4<u32>, results: vec4<f32>, bad: f32) {
         scratch[segment.z] = results;
         return;
     }
-    var norm = results.x * bitcast<f32>(gradients.y);
+    var norm = results.x * now.average;
     if (segment.w != 0u && gradients.z != 0u) {
         control(bad);
         norm *= scratch[1].y;
@@ -92,7 +93,7 @@ fn optimizer_combine(
     if (index >= header.x) {
         let small = (index - header.x) * WIDTH + lane;
         if (small < header.z) {
-            let segment = segments[3u + header.x + small];
+            let segment = segments[2u + header.x + small];
             var bad = 0.0;
             for (var quantity = 0u; quantity < header.y; quantity++) {
                 let sum = sum_of(segment, header.y, quantity, 0u, 1u);
@@ -103,7 +104,7 @@ fn optimizer_combine(
         }
         return;
     }
-    let segment = segments[3u + index];
+    let segment = segments[2u + index];
     for (var quantity = 0u; quantity < header.y; quantity++) {
         tree[lane] = sum_of(segment, header.y, quantity, lane, WIDTH);
         workgroupBarrier();

@@ -1,21 +1,34 @@
-// frame.wgsl: where a workgroup finds its work. Concatenated with an access file, one of apply.wgsl and
+// frame.wgsl: where a workgroup finds its work. Concatenated with now.wgsl, an access file, one of apply.wgsl and
 // measure.wgsl, the generated lines for one rule's slots, and the rule itself; see README.md beside this file.
 //
 // One workgroup handles one tile, a run of elements of one parameter group, or eight small ones, each with an
 // eighth of its invocations. The table says which:
 //
-//   table[0]                     (number of tiles that have a workgroup each, where the tiles start, vec4 a row, vec4 a packed slot)
+//   table[0]                     (number of tiles that have a workgroup each, where the tiles start, vec4 a row,
+//                                 vec4 a packed slot)
 //   table[1]                     (where the partial sums start in the scratch buffer, tiles in windows before,
-//                                 vec4 of all groups' rows, where the tiles end and the work lists of
-//                                 lines.wgsl start)
-//   table[2 + group * row ...]   that group's host scalars: `struct Hyper`, then `struct Extra` if used
+//                                 where the counts start, where the tiles end and the work lists of lines.wgsl start)
+//   table[2]                     (vec4 a counted row, where the counted rows start, vec4 of all groups' counted rows,
+//                                 for how many counts there are rows)
+//   table[3 + ...]               rows: the host scalars that are set, for each of the last recorded steps and each
+//                                group; `now` says which step's are this one's
+//   table[counted + ...]         counted rows: the host scalars that follow from the number of steps taken, for each
+//                                number (modulo how many there are) and each group
+//   table[counts + i / 4][i % 4] the steps that tile i has taken, and EVALUATES while it holds weights for evaluation
 //   table[tiles + 2 i]           (first parameter, first gradient, first state element, elements)
 //   table[tiles + 2 i + 1]       (group, tensor, first element in the tensor, number)
+//
+// Each tile counts the steps that it takes. So whatever follows from that number follows from the steps that really
+// ran and were not skipped, not from those that the host recorded.
 
 const WORKGROUP: u32 = 64u;
 const PACKED: u32 = 8u;
 
-@group(0) @binding(0) var<storage, read> table: array<vec4<u32>>;
+@group(0) @binding(0) var<storage, read_write> table: array<vec4<u32>>;
+@group(0) @binding(3) var<uniform> now: Now;
+
+// A bit of a tile's count: its weights are those for evaluation.
+const EVALUATES: u32 = 0x80000000u;
 
 struct Tile {
     index: u32,
@@ -24,12 +37,29 @@ struct Tile {
     state: u32,
     count: u32,
     row: u32,
+    counted_row: u32,
+    // Steps taken before this one.
+    steps: u32,
+    evaluates: bool,
     tensor: u32,
     first: u32,
     slot_stride: u32,
     // The invocation's place among those that share the tile, and their number.
     lane: u32,
     lanes: u32,
+}
+
+// What of a tile follows from its group and from the steps that tile `index` has taken.
+fn tile_of_group(group: u32, index: u32) -> Tile {
+    let word = table[table[1].z + index / 4u][index % 4u];
+    let counted = table[2];
+    var tile = Tile();
+    tile.index = index;
+    tile.steps = word & ~EVALUATES;
+    tile.evaluates = (word & EVALUATES) != 0u;
+    tile.row = 3u + now.rows + group * table[0].z;
+    tile.counted_row = counted.y + tile.steps % counted.w * counted.z + group * counted.x;
+    return tile;
 }
 
 // The dispatch is folded to two dimensions, so its last row may be longer than the table: no elements then.
@@ -45,9 +75,23 @@ fn find_tile(id: vec3<u32>, grid: vec3<u32>, lane: u32) -> Tile {
     }
     let place = table[at];
     let owner = table[at + 1u];
-    let row = 2u + owner.x * header.z;
+    let index = owner.w;
+    let of_group = tile_of_group(owner.x, index);
     return Tile(
-        owner.w, place.x, place.y, place.z, place.w, row, owner.y, owner.z, header.w, lane % lanes, lanes,
+        index,
+        place.x,
+        place.y,
+        place.z,
+        place.w,
+        of_group.row,
+        of_group.counted_row,
+        of_group.steps,
+        of_group.evaluates,
+        owner.y,
+        owner.z,
+        header.w,
+        lane % lanes,
+        lanes,
     );
 }
 

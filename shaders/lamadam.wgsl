@@ -7,7 +7,7 @@
 //   denom =  sqrt(S + u^2) + eps
 //   m     <- beta1 m + (1 - beta1) lr g / denom
 //   C     <- beta1 C + (1 - beta1) lr                   on the host
-//   theta <- keep theta - (lr / C) m
+//   theta <- theta - (lr_wd theta + (lr / C) m)
 //
 // amsgrad: denom <- max over time of denom.
 //
@@ -26,9 +26,10 @@ struct Hyper {
     one_minus_beta_max: f32,
     delta: f32,
     eps: f32,
-    factor: f32,
+    lr: f32,
+    inv_c: f32,
     l2: f32,
-    keep: f32,
+    lr_wd: f32,
     first: u32,
     amsgrad: u32,
 }
@@ -39,6 +40,10 @@ struct State {
     S: f32,
     w: f32,
     denom_max: f32,
+}
+
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return h.lr_wd * theta;
 }
 
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
@@ -59,5 +64,5 @@ fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
         (*s).denom_max = denom;
     }
     (*s).m = h.beta1 * (*s).m + h.rate * (g / denom);
-    return h.keep * theta - h.factor * (*s).m;
+    return h.lr * h.inv_c * (*s).m;
 }

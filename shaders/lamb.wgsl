@@ -54,5 +54,5 @@ fn update(theta: f32, g: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     if (h.adapt != 0u && h.theta_norm > 0.0 && h.u_norm > 0.0) {
         ratio = h.theta_norm / h.u_norm;
     }
-    return theta - (h.lr * ratio) * u;
+    return (h.lr * ratio) * u;
 }

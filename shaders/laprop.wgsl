@@ -5,7 +5,7 @@
 //   denom =  sqrt(v / bc2) + eps                        bc2 = 1 - beta2^t
 //   m     <- beta1 m + (1 - beta1) lr g / denom
 //   C     <- beta1 C + (1 - beta1) lr                   on the host
-//   theta <- keep theta - (lr / C) m
+//   theta <- theta - (lr_wd theta + (lr / C) m)
 //
 // centered (0 off, 1 in its first steps, 2 after them): a is the mean of g under beta2, the slot v holds the
 //   variance v - a^2, and the root is taken of v (1) or of the variance (2).
@@ -25,9 +25,10 @@ struct Hyper {
     one_minus_beta2: f32,
     inv_bc2: f32,
     eps: f32,
-    factor: f32,
+    lr: f32,
+    inv_c: f32,
     l2: f32,
-    keep: f32,
+    lr_wd: f32,
     centered: u32,
     amsgrad: u32,
 }
@@ -37,6 +38,10 @@ struct State {
     v: f32,
     a: f32,
     v_max: f32,
+}
+
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return h.lr_wd * theta;
 }
 
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
@@ -58,5 +63,5 @@ fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     }
     let denom = sqrt(v * h.inv_bc2) + h.eps;
     (*s).m = h.beta1 * (*s).m + h.rate * (g / denom);
-    return h.keep * theta - h.factor * (*s).m;
+    return h.lr * h.inv_c * (*s).m;
 }

@@ -44,5 +44,5 @@ fn update(theta: f32, g: f32, s: ptr<function, State>, h: Hyper) -> f32 {
         local = h.trust * h.theta_norm / (decayed + h.eps);
     }
     (*s).b = h.momentum * (*s).b + (h.lr_inside * local) * (g + h.weight_decay * theta);
-    return theta - h.lr_outside * (*s).b;
+    return h.lr_outside * (*s).b;
 }

@@ -72,8 +72,7 @@ fn columns_of(m: Matrices, element: u32) -> vec4<f32> {
 
 // What `load_row` needs of a tile.
 fn tile_of(tensor: u32, m: Matrices) -> Tile {
-    var tile = Tile();
-    tile.row = 2u + m.group * table[0].z;
+    var tile = tile_of_group(m.group, 0u);
     tile.tensor = tensor;
     return tile;
 }

@@ -6,7 +6,7 @@
 //   u     <- mean of the gradients under the weights,  S <- their variance
 //   m     <- beta1 m + (1 - beta1) g
 //   denom =  sqrt(S + u^2) + eps                        (= sqrt(v~ / w) + eps of the paper)
-//   theta <- keep theta - (lr / bc1) m / denom          bc1 = 1 - beta1^t
+//   theta <- theta - (lr_wd theta + (lr / bc1) m / denom)  bc1 = 1 - beta1^t
 //
 // amsgrad: denom <- max over time of denom. nesterov: beta1 m + (1 - beta1) g in the place of m.
 //
@@ -27,9 +27,10 @@ struct Hyper {
     one_minus_beta_max: f32,
     delta: f32,
     eps: f32,
-    step_size: f32,
+    lr: f32,
+    inv_bc1: f32,
     l2: f32,
-    keep: f32,
+    lr_wd: f32,
     first: u32,
     amsgrad: u32,
     nesterov: u32,
@@ -41,6 +42,10 @@ struct State {
     S: f32,
     w: f32,
     denom_max: f32,
+}
+
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return h.lr_wd * theta;
 }
 
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
@@ -62,5 +67,5 @@ fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
         denom = max((*s).denom_max, denom);
         (*s).denom_max = denom;
     }
-    return h.keep * theta - h.step_size * (mm / denom);
+    return h.lr * h.inv_bc1 * (mm / denom);
 }

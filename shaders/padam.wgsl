@@ -4,9 +4,9 @@
 //   m     <- beta1 m + (1 - beta1) g
 //   v     <- beta2 v + (1 - beta2) g^2
 //   v_max <- max(v_max, v)                              with amsgrad; else v in its place
-//   theta <- keep theta - step_size m / (sqrt(v_max) + eps)^(2 partial)
+//   theta <- theta - (lr_wd theta + lr correction m / (sqrt(v_max) + eps)^(2 partial))
 //
-// step_size = lr sqrt(bc2) / bc1                        bc1 = 1 - beta1^t, bc2 = 1 - beta2^t
+// correction = sqrt(bc2) / bc1                        bc1 = 1 - beta1^t, bc2 = 1 - beta2^t
 //
 // Source: Chen, Zhou, Tang, Yang, Cao, Gu, "Closing the Generalization Gap of Adaptive Gradient Methods in
 //   Training Deep Neural Networks", 2020, algorithm 1.
@@ -21,9 +21,10 @@ struct Hyper {
     one_minus_beta2: f32,
     eps: f32,
     twice_partial: f32,
-    step_size: f32,
+    lr: f32,
+    correction: f32,
     l2: f32,
-    keep: f32,
+    lr_wd: f32,
     amsgrad: u32,
 }
 
@@ -36,6 +37,10 @@ struct State {
 // The logarithm in pow needs a base that is positive and not subnormal.
 const TINY: f32 = 1e-37;
 
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return h.lr_wd * theta;
+}
+
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     let g = gradient + h.l2 * theta;
     (*s).m = h.beta1 * (*s).m + h.one_minus_beta1 * g;
@@ -46,5 +51,5 @@ fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
         (*s).v_max = v;
     }
     let denom = pow(max(sqrt(v) + h.eps, TINY), h.twice_partial);
-    return h.keep * theta - h.step_size * ((*s).m / denom);
+    return h.lr * h.correction * ((*s).m / denom);
 }

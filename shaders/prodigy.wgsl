@@ -24,15 +24,17 @@ struct Hyper {
     beta2: f32,
     one_minus_beta2: f32,
     beta3: f32,
-    rate: f32,
-    s_rate: f32,
+    lr: f32,
+    correction: f32,
+    s_lr: f32,
+    s_correction: f32,
     d0: f32,
     inv_d0: f32,
     d_coef: f32,
     growth_rate: f32,
     eps: f32,
     l2: f32,
-    decay: f32,
+    weight_decay: f32,
     rests: u32,
     limited: u32,
     d: f32,
@@ -63,7 +65,7 @@ struct Carried {
 }
 
 fn next_s(g: f32, s: f32, d: f32, h: Hyper) -> f32 {
-    return h.beta3 * s + ((d * h.inv_d0) * (d * h.s_rate)) * g;
+    return h.beta3 * s + ((d * h.inv_d0) * (d * (h.s_lr * h.s_correction))) * g;
 }
 
 fn measure(theta: f32, gradient: f32, s: State, h: Hyper) -> Measured {
@@ -71,7 +73,7 @@ fn measure(theta: f32, gradient: f32, s: State, h: Hyper) -> Measured {
         return Measured(0.0, 0.0);
     }
     let g = gradient + h.l2 * theta;
-    let dot = ((h.d * h.inv_d0) * (h.d * h.rate)) * (g * s.moved);
+    let dot = ((h.d * h.inv_d0) * (h.d * (h.lr * h.correction))) * (g * s.moved);
     return Measured(dot, abs(next_s(g, s.s, h.d, h)));
 }
 
@@ -91,9 +93,14 @@ fn carry(h: Hyper) -> Carried {
     return Carried(d, h.d, d_max, r);
 }
 
+fn decay(theta: f32, h: Hyper) -> f32 {
+    let rate = h.d_before * (h.lr * h.correction);
+    return select(0.0, rate * (h.weight_decay * theta), 0.0 < h.s_sum);
+}
+
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     if (h.rests != 0u) {
-        return theta;
+        return 0.0;
     }
     let g = gradient + h.l2 * theta;
     let d = h.d_before;
@@ -102,10 +109,10 @@ fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     (*s).v = h.beta2 * (*s).v + h.one_minus_beta2 * (dg * dg);
     (*s).s = next_s(g, (*s).s, d, h);
     let denom = sqrt((*s).v) + h.d * h.eps;
-    let step = (d * h.rate) * ((*s).m / denom + h.decay * theta);
+    let step = (d * (h.lr * h.correction)) * ((*s).m / denom);
     if (!(0.0 < h.s_sum)) {
-        return theta;
+        return 0.0;
     }
-    (*s).moved = (*s).moved + step;
-    return theta - step;
+    (*s).moved = (*s).moved + (decay(theta, h) + step);
+    return step;
 }

@@ -4,7 +4,7 @@
 //   v     <- alpha v + (1 - alpha) g^2
 //   denom =  sqrt(v) + eps
 //   b     <- momentum b + g / denom                    (without momentum b is this step's g / denom)
-//   theta <- keep theta - lr b
+//   theta <- theta - (lr_wd theta + lr b)
 //
 // centered: the variance in the place of v, with a the average of the gradients:
 //   v     <- alpha (v + (1 - alpha) (g - a)^2)
@@ -25,7 +25,7 @@ struct Hyper {
     eps: f32,
     lr: f32,
     l2: f32,
-    keep: f32,
+    lr_wd: f32,
     centered: u32,
 }
 
@@ -33,6 +33,10 @@ struct State {
     v: f32,
     a: f32,
     b: f32,
+}
+
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return h.lr_wd * theta;
 }
 
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
@@ -46,5 +50,5 @@ fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     }
     let denom = sqrt((*s).v) + h.eps;
     (*s).b = h.momentum * (*s).b + g / denom;
-    return h.keep * theta - h.lr * (*s).b;
+    return h.lr * (*s).b;
 }

@@ -3,13 +3,13 @@
 //   g     <- g + l2 theta
 //   v     <- beta2 v + (1 - beta2) g^2
 //   d     =  g / (sqrt(v / bc2) + eps) + decay theta           bc2 = 1 - beta2^k, k: training steps so far
-//   theta <- theta + c (z - theta) - lr_k (1 - beta1 (1 - c)) d
+//   theta <- theta + c (z - theta) - lr_k (1 - beta1 (1 - c)) d   lr_k = lr warmup
 //   z     <- z - lr_k d                                        z_1 = theta_1
 //
 // theta is y = (1 - beta1) z + beta1 x of the paper while training; the average x, for evaluation, is not
 // kept:
 //   x = y + (1 - 1 / beta1) (z - y),  y = x + (1 - beta1) (z - x)
-// which is the line of theta above with these numbers for c, and d = 0: a step that only converts.
+// A step that finds the wrong one of the two converts it, and does nothing else.
 //
 // Source: Defazio, Yang, Mehta, Mishchenko, Khaled, Cutkosky, "The Road Less Scheduled", 2024, algorithm 1.
 // State: z, v.
@@ -21,13 +21,15 @@ struct Hyper {
     one_minus_beta2: f32,
     inv_bc2: f32,
     eps: f32,
-    mix: f32,
     lr: f32,
-    step_size: f32,
+    warmup: f32,
+    c: f32,
+    stride: f32,
     l2: f32,
-    decay: f32,
+    weight_decay: f32,
+    to_average: f32,
+    from_average: f32,
     first: u32,
-    convert: u32,
 }
 
 struct State {
@@ -35,13 +37,20 @@ struct State {
     v: f32,
 }
 
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return h.lr * h.warmup * h.stride * (h.weight_decay * theta);
+}
+
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
-    let g = select(gradient + h.l2 * theta, 0.0, h.convert != 0u);
+    let g = gradient + h.l2 * theta;
     let z = select((*s).z, theta, h.first != 0u);
     (*s).v = h.beta2 * (*s).v + h.one_minus_beta2 * (g * g);
     let denom = sqrt((*s).v * h.inv_bc2) + h.eps;
-    let d = g / denom + h.decay * theta;
-    (*s).z = z - h.lr * d;
-    let mixed = theta + h.mix * (z - theta);
-    return mixed - h.step_size * d;
+    let rate = h.lr * h.warmup;
+    (*s).z = z - rate * (g / denom + h.weight_decay * theta);
+    return rate * h.stride * (g / denom) - h.c * (z - theta);
+}
+
+fn convert(theta: f32, s: State, h: Hyper, evaluate: bool) -> f32 {
+    return theta + select(h.from_average, h.to_average, evaluate) * (s.z - theta);
 }

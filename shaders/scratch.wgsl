@@ -1,11 +1,11 @@
 // scratch.wgsl: what the dispatches of one step, and of a step and the next, tell each other.
 //
 //   scratch[0]   (norm of all gradients, how many are not finite, 0, 0)
-//   scratch[1]   (loss scale of the next step, 1 / loss scale of this one, 1 if it is taken, place of its row)
-//   scratch[2]   (steps skipped, steps in a row without an overflow, place of the newest row, places)
+//   scratch[1]   (loss scale of the next step, 1 / loss scale of this one, 1 if it is taken, 0)
+//   scratch[2]   (steps skipped, steps in a row without an overflow, 0, 0)
 //   then one vec4 of what the rule carries from step to step, if it does
 //   then one vec4 of what the rule measures over all tensors, if it does
 //   then for each tensor a vec4 each of: (norm of its gradient, ...), what the rule measures, what agrees
 //   then partial sums
 
-@group(0) @binding(3) var<storage, read_write> scratch: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> scratch: array<vec4<f32>>;

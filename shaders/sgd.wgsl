@@ -3,7 +3,7 @@
 //   g     <- g + l2 theta
 //   b     <- momentum b + one_minus_dampening g        (b_1 = g: the first step is not dampened)
 //   d     =  g + momentum b   with nesterov, else b
-//   theta <- keep theta - lr d
+//   theta <- theta - (lr_wd theta + lr d)
 //
 // Source: Polyak, "Some methods of speeding up the convergence of iteration methods", 1964; Sutskever,
 //   Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep learning", 2013;
@@ -17,7 +17,7 @@ struct Hyper {
     momentum: f32,
     one_minus_dampening: f32,
     l2: f32,
-    keep: f32,
+    lr_wd: f32,
     nesterov: u32,
 }
 
@@ -25,9 +25,13 @@ struct State {
     b: f32,
 }
 
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return h.lr_wd * theta;
+}
+
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     let g = gradient + h.l2 * theta;
     (*s).b = h.momentum * (*s).b + h.one_minus_dampening * g;
     let d = select((*s).b, g + h.momentum * (*s).b, h.nesterov != 0u);
-    return h.keep * theta - h.lr * d;
+    return h.lr * d;
 }

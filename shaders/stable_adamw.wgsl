@@ -21,7 +21,7 @@ struct Hyper {
     eps: f32,
     lr: f32,
     l2: f32,
-    decay: f32,
+    lr_wd: f32,
     ratio_norm: f32,
     ones_norm: f32,
 }
@@ -46,12 +46,19 @@ fn measure(theta: f32, gradient: f32, s: State, h: Hyper) -> Measured {
     return Measured(g / max(sqrt(v), h.eps), 1.0);
 }
 
+fn clip(h: Hyper) -> f32 {
+    let rms = h.ratio_norm / h.ones_norm;
+    return max(1.0, rms);
+}
+
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return h.lr_wd / clip(h) * theta;
+}
+
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     let g = gradient + h.l2 * theta;
     (*s).m = h.beta1_hat * (*s).m + h.one_minus_beta1_hat * g;
     (*s).v = second_moment((*s).v, g, h);
     let denom = sqrt((*s).v) + h.eps;
-    let rms = h.ratio_norm / h.ones_norm;
-    let rate = h.lr / max(1.0, rms);
-    return theta - rate * ((*s).m / denom + h.decay * theta);
+    return h.lr / clip(h) * ((*s).m / denom);
 }

@@ -1,4 +1,5 @@
 // wrappers.wgsl: what may stand around any rule, in the same dispatch. Only in modules that use it.
+// Their numbers are those of `now`, which a host may change from step to step.
 //
 // Lookahead: slow_0 = theta_0; at every k-th step
 //   slow  <- slow + alpha (theta - slow)
@@ -23,27 +24,15 @@
 //
 // State: slow with lookahead, ema with an average.
 
-struct Extra {
-    ring: u32,
-    first: u32,
-    sync: u32,
-    alpha: f32,
-    one_minus_decay: f32,
-    max_norm: f32,
-    max_value: f32,
-    max_tensor_norm: f32,
-    average: f32,
-}
-
-fn look_ahead(slow: vec4<f32>, theta: vec4<f32>, e: Extra) -> vec4<f32> {
+fn look_ahead(slow: vec4<f32>, theta: vec4<f32>, e: Now) -> vec4<f32> {
     return slow + e.alpha * (theta - slow);
 }
 
-fn average(ema: vec4<f32>, theta: vec4<f32>, e: Extra) -> vec4<f32> {
+fn average(ema: vec4<f32>, theta: vec4<f32>, e: Now) -> vec4<f32> {
     return ema + e.one_minus_decay * (theta - ema);
 }
 
-fn gradient_factor(all_norm: f32, raw_tensor_norm: f32, inverse_scale: f32, e: Extra) -> f32 {
+fn gradient_factor(all_norm: f32, raw_tensor_norm: f32, inverse_scale: f32, e: Now) -> f32 {
     let average = e.average * inverse_scale;
     let over_all = select(1.0, e.max_norm / all_norm, e.max_norm < all_norm);
     let tensor_norm = raw_tensor_norm * inverse_scale * over_all;

@@ -3,7 +3,7 @@
 //   g     <- g + l2 theta
 //   m     <- beta1 m + (1 - beta1) g
 //   v     <- v - (1 - beta2) sign(v - g^2) g^2
-//   theta <- keep theta - (lr / bc1) m / (sqrt(v / bc2) + eps)     bc1 = 1 - beta1^t, bc2 = 1 - beta2^t
+//   theta <- theta - (lr_wd theta + (lr / bc1) m / (sqrt(v / bc2) + eps))  bc1 = 1 - beta1^t, bc2 = 1 - beta2^t
 //
 // Source: Zaheer, Reddi, Sachan, Kale, Kumar, "Adaptive Methods for Nonconvex Optimization", 2018,
 //   algorithm 2.
@@ -17,14 +17,19 @@ struct Hyper {
     one_minus_beta2: f32,
     inv_bc2: f32,
     eps: f32,
-    step_size: f32,
+    lr: f32,
+    inv_bc1: f32,
     l2: f32,
-    keep: f32,
+    lr_wd: f32,
 }
 
 struct State {
     m: f32,
     v: f32,
+}
+
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return h.lr_wd * theta;
 }
 
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
@@ -33,5 +38,5 @@ fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     let square = g * g;
     (*s).v = (*s).v - h.one_minus_beta2 * (sign((*s).v - square) * square);
     let denom = sqrt((*s).v * h.inv_bc2) + h.eps;
-    return h.keep * theta - h.step_size * ((*s).m / denom);
+    return h.lr * h.inv_bc1 * ((*s).m / denom);
 }

@@ -2,6 +2,7 @@
 //! dispatches that every step repeats.
 
 use crate::any_rule::Config;
+use crate::clock::Places;
 use crate::error::Error;
 use crate::limits::{largest_binding, need};
 use crate::lines::Lines;
@@ -10,19 +11,22 @@ use crate::plan::{ELEMENT, Plan, Tile, Window};
 use crate::rule::{FieldKind, MAX_CARRIED, MAX_SLOTS, Method, Scope, carried_fields};
 use crate::scope::guarded;
 use crate::shader::{
-    Access, COMBINE, COMBINE_ENTRY_POINT, COMBINE_WIDTH, Kind, MAX_MEASURED, SlotLayout, carries,
-    compose_with,
+    Access, COMBINE, COMBINE_ENTRY_POINT, COMBINE_WIDTH, Kind, MAX_MEASURED, NOW_BINDING, Rows, SlotLayout,
+    carries, compose_with,
 };
-use crate::wrappers::WRAPPER_SLOTS;
+use crate::wrappers::{Now, WRAPPER_SLOTS};
 use std::collections::HashMap;
 use wgpu::BufferUsages;
 
 /// Bytes of a vec4 of the table.
 const QUAD: u64 = 16;
 /// Vec4 before the rows in a table.
-const HEADER: usize = 2;
+const HEADER: usize = 3;
 /// Byte at which a table's rows start.
 pub(crate) const ROWS_AT: u64 = HEADER as u64 * QUAD;
+
+/// Bytes of the records of recorded steps, one for each: where a dynamic offset may point.
+pub(crate) const RECORD: u64 = 256;
 
 /// Tiles that one invocation adds up.
 const FEW_TILES: usize = 16;
@@ -31,6 +35,7 @@ const FEW_TILES: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Dispatch {
     pub pipeline: wgpu::ComputePipeline,
+    /// Its record of the step is chosen by a dynamic offset.
     pub bind_group: wgpu::BindGroup,
     pub grid: (u32, u32),
 }
@@ -39,6 +44,10 @@ pub(crate) struct Dispatch {
 #[derive(Debug)]
 pub(crate) struct WindowBuffers {
     pub table: wgpu::Buffer,
+    /// Byte at which the counted rows start in the table.
+    pub counted_at: u64,
+    /// Byte at which the tiles' counts start in the table.
+    pub counts_at: u64,
     pub state: Vec<wgpu::Buffer>,
     pub state_len: u64,
 }
@@ -47,6 +56,8 @@ pub(crate) struct WindowBuffers {
 #[derive(Debug)]
 pub(crate) struct Built {
     pub windows: Vec<WindowBuffers>,
+    /// The records of the last recorded steps; see `shaders/now.wgsl`.
+    pub now: wgpu::Buffer,
     /// See `shaders/scratch.wgsl`.
     pub scratch: Option<wgpu::Buffer>,
     /// See `shaders/lines.wgsl`.
@@ -64,14 +75,16 @@ pub(crate) struct Builder<'a, C> {
     pub layout: &'a SlotLayout,
     pub label: &'a str,
     pub groups: &'a [C],
-    pub row_words: usize,
-    /// Rows of a group that a table has room for: more than one where steps may be skipped.
-    pub places: usize,
+    pub rows: &'a Rows,
+    pub places: Places,
+    /// All groups' counted rows of the first step.
+    pub first_counted: &'a [u32],
 }
 
 /// What the dispatches of all windows share.
 #[derive(Clone, Copy)]
 struct Shared<'a> {
+    now: &'a wgpu::Buffer,
     scratch: Option<&'a wgpu::Buffer>,
     lines: Option<(&'a wgpu::Buffer, &'a Lines)>,
 }
@@ -92,7 +105,7 @@ impl<C: Config> Builder<'_, C> {
         let lines = lines.filter(|lines| lines.elements > 0);
         self.check_sizes(plan, scratch_size, lines.as_ref(), limits)?;
         let what = format!("the slots of '{}'", self.method.name());
-        let (windows, scratch, line_buffer) = guarded(self.device, &what, || {
+        let (windows, now, scratch, line_buffer) = guarded(self.device, &what, || {
             let (mut windows, mut before) = (vec![], 0);
             for window in &plan.windows {
                 windows.push(self.window(window, windows.len(), before, lines.as_ref())?);
@@ -102,14 +115,16 @@ impl<C: Config> Builder<'_, C> {
             let line_buffer = lines
                 .as_ref()
                 .map(|lines| self.buffer("rows and columns", lines.elements as u64 * ELEMENT, usage, false));
-            Ok::<_, Error>((windows, self.scratch(scratch_size)?, line_buffer))
+            let records = self.places.set as u64 * RECORD;
+            let now = self.buffer("records", records, BufferUsages::UNIFORM | BufferUsages::COPY_DST, false);
+            Ok::<_, Error>((windows, now, self.scratch(scratch_size)?, line_buffer))
         })??;
         let dispatches = guarded(self.device, self.method.name(), || {
-            let shared =
-                Shared { scratch: scratch.as_ref(), lines: line_buffer.as_ref().zip(lines.as_ref()) };
+            let lines = line_buffer.as_ref().zip(lines.as_ref());
+            let shared = Shared { now: &now, scratch: scratch.as_ref(), lines };
             self.dispatches(plan, &windows, shared, limits.max_compute_workgroups_per_dimension)
         })??;
-        Ok(Built { windows, scratch, lines: line_buffer.zip(lines), dispatches })
+        Ok(Built { windows, now, scratch, lines: line_buffer.zip(lines), dispatches })
     }
 
     /// Vec4 of the scratch buffer before the partial sums.
@@ -129,7 +144,7 @@ impl<C: Config> Builder<'_, C> {
             return Ok(None);
         }
         let scale = self.layout.wrappers.loss_scale.map_or(1.0, |scale| scale.initial as f32);
-        let mut header = vec![[0.0; 4], [scale, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, self.places as f32]];
+        let mut header = vec![[0.0; 4], [scale, 1.0, 1.0, 0.0], [0.0; 4]];
         if carries(self.method) {
             let mut start = [0f32; MAX_CARRIED];
             start.iter_mut().zip(self.method.carried()).for_each(|(word, value)| *word = value as f32);
@@ -239,8 +254,9 @@ impl<C: Config> Builder<'_, C> {
             if let Some(scratch) = shared.scratch
                 && !self.layout.quantities(self.method, kind).is_empty()
             {
-                let pipeline = combine.get_or_insert_with(|| self.combine_pipeline());
-                dispatches.push(self.combine(pipeline, kind, &self.segments(plan, kind), scratch, limit)?);
+                let (pipeline, layout) = combine.get_or_insert_with(|| self.combine_pipeline());
+                let segments = self.segments(plan, kind);
+                dispatches.push(self.combine(pipeline, layout, kind, &segments, scratch, shared.now, limit)?);
             }
         }
         Ok(dispatches)
@@ -273,12 +289,15 @@ impl<C: Config> Builder<'_, C> {
         segments
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn combine(
         &self,
         pipeline: &wgpu::ComputePipeline,
+        layout: &wgpu::BindGroupLayout,
         kind: Kind,
         segments: &[Segment],
         scratch: &wgpu::Buffer,
+        now: &wgpu::Buffer,
         limit: u32,
     ) -> Result<Dispatch, Error> {
         let kinds = self.layout.quantities(self.method, kind);
@@ -293,14 +312,10 @@ impl<C: Config> Builder<'_, C> {
         };
         let codes: u32 = (0..).zip(&kinds).map(|(i, kind): (u32, _)| code(kind) << (2 * i)).sum();
         let wrappers = &self.layout.wrappers;
-        let bits = |value: f64| (value as f32).to_bits();
-        let scale = wrappers.loss_scale;
-        let (growth, backoff) = scale.map_or((1.0, 1.0), |scale| (scale.growth, scale.backoff));
         let gradients = kind == Kind::MeasureGradients;
         let header = [
             [many.len() as u32, quantities as u32, few.len() as u32, codes],
-            [gradients.into(), bits(wrappers.average()), wrappers.skips().into(), 0],
-            [bits(growth), bits(backoff), scale.map_or(0, |scale| scale.interval), 0],
+            [gradients.into(), 0, wrappers.skips().into(), 0],
         ];
         let row = |segment: &&Segment| {
             // The partial sums of a tile are neighbours.
@@ -314,10 +329,11 @@ impl<C: Config> Builder<'_, C> {
         })?;
         let bind_group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some(self.label),
-            layout: &pipeline.get_bind_group_layout(0),
+            layout,
             entries: &[
                 wgpu::BindGroupEntry { binding: 0, resource: table.as_entire_binding() },
                 wgpu::BindGroupEntry { binding: 1, resource: scratch.as_entire_binding() },
+                wgpu::BindGroupEntry { binding: 2, resource: record(now) },
             ],
         });
         let workgroups = many.len() + few.len().div_ceil(COMBINE_WIDTH);
@@ -334,22 +350,24 @@ impl<C: Config> Builder<'_, C> {
 
     fn pipeline(&self, access: Access, kind: Kind, layout: &wgpu::PipelineLayout) -> wgpu::ComputePipeline {
         let module = self.module(compose_with(self.method, self.wgsl, self.layout, access, kind).into());
-        self.compute_pipeline(&module, kind.entry_point(), Some(layout))
+        self.compute_pipeline(&module, kind.entry_point(), layout)
     }
 
-    fn combine_pipeline(&self) -> wgpu::ComputePipeline {
-        self.compute_pipeline(&self.module(COMBINE.into()), COMBINE_ENTRY_POINT, None)
+    fn combine_pipeline(&self) -> (wgpu::ComputePipeline, wgpu::BindGroupLayout) {
+        let layout = self.layout_of(&[storage(0, true), storage(1, false), uniform(2)]);
+        let module = self.module(COMBINE.into());
+        (self.compute_pipeline(&module, COMBINE_ENTRY_POINT, &self.pipeline_layout(&layout)), layout)
     }
 
     fn compute_pipeline(
         &self,
         module: &wgpu::ShaderModule,
         entry_point: &str,
-        layout: Option<&wgpu::PipelineLayout>,
+        layout: &wgpu::PipelineLayout,
     ) -> wgpu::ComputePipeline {
         self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(self.label),
-            layout,
+            layout: Some(layout),
             module,
             entry_point: Some(entry_point),
             compilation_options: wgpu::PipelineCompilationOptions::default(),
@@ -360,22 +378,18 @@ impl<C: Config> Builder<'_, C> {
     /// One layout for every kind of dispatch over a window, so that they share a bind group.
     fn bind_group_layout(&self) -> wgpu::BindGroupLayout {
         let clears = self.layout.wrappers.zero_gradients;
-        let reads = |binding| binding == 0 || binding == 2 && !clears;
-        let entry = |binding: u32| wgpu::BindGroupLayoutEntry {
-            binding,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer {
-                ty: wgpu::BufferBindingType::Storage { read_only: reads(binding) },
-                has_dynamic_offset: false,
-                min_binding_size: None,
-            },
-            count: None,
+        let entry = |binding: u32| match binding {
+            NOW_BINDING => uniform(binding),
+            _ => storage(binding, binding == 2 && !clears),
         };
         let lines = u32::from(self.layout.has_lines(self.method));
         let bindings = self.layout.lines_binding(self.method) + lines;
-        let entries: Vec<_> = (0..bindings).map(entry).collect();
+        self.layout_of(&(0..bindings).map(entry).collect::<Vec<_>>())
+    }
+
+    fn layout_of(&self, entries: &[wgpu::BindGroupLayoutEntry]) -> wgpu::BindGroupLayout {
         let label = Some(self.label);
-        self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries })
+        self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries })
     }
 
     fn pipeline_layout(&self, group: &wgpu::BindGroupLayout) -> wgpu::PipelineLayout {
@@ -405,6 +419,7 @@ impl<C: Config> Builder<'_, C> {
             buffers.table.as_entire_binding(),
             range(&pair.param, &window.param),
             range(&pair.grad, &window.grad),
+            record(shared.now),
         ];
         let lines = shared.lines.map(|(buffer, _)| buffer);
         let rest = shared.scratch.into_iter().chain(&buffers.state).chain(lines);
@@ -420,10 +435,19 @@ impl<C: Config> Builder<'_, C> {
         })
     }
 
+    /// Where the parts of a table start, in vec4: counted rows, counts, tiles, and the end of the tiles.
+    fn table_parts(&self, window: &Window) -> [usize; 4] {
+        let groups = self.groups.len();
+        let counted = HEADER + self.places.set * groups * self.rows.now_quads();
+        let counts = counted + self.places.counted * groups * self.rows.counted_quads();
+        let tiles = counts + window.tiles.len().div_ceil(4);
+        [counted, counts, tiles, tiles + std::mem::size_of_val(&window.tiles[..]) / QUAD as usize]
+    }
+
     /// Bytes of a table without the part that is about lines.
     fn table_size(&self, window: &Window) -> u64 {
-        let rows = self.places * self.groups.len() * self.row_words * 4;
-        ROWS_AT + (rows + std::mem::size_of_val(&window.tiles[..])) as u64
+        let [.., end] = self.table_parts(window);
+        end as u64 * QUAD
     }
 
     /// The table and slots of window `index`; `before` tiles are in the windows before it.
@@ -438,29 +462,43 @@ impl<C: Config> Builder<'_, C> {
         let lines = lines.map(|lines| lines.table(index, lines_at)).unwrap_or_default();
         let table = self.table(window, before, &lines)?;
         let state = (0..self.layout.buffers).map(|buffer| self.state(window, buffer));
-        Ok(WindowBuffers { table, state: state.collect::<Result<_, _>>()?, state_len: window.state })
+        let [counted_at, counts_at, ..] = self.table_parts(window).map(|quads| quads as u64 * QUAD);
+        Ok(WindowBuffers {
+            table,
+            counted_at,
+            counts_at,
+            state: state.collect::<Result<_, _>>()?,
+            state_len: window.state,
+        })
     }
 
-    /// Header, rows (written at every step) and tiles; see `shaders/frame.wgsl`.
+    /// Header, rows (written by the steps), counts and tiles; see `shaders/frame.wgsl`. Counted rows that no step has
+    /// written yet are those of the first step: whatever a device's count may be, it finds a row that makes sense.
     fn table(&self, window: &Window, before: usize, lines: &[[u32; 4]]) -> Result<wgpu::Buffer, Error> {
-        let row_quads = self.row_words / 4;
-        let rows = self.groups.len() * row_quads;
-        let tiles_at = HEADER + self.places * rows;
-        let size = self.table_size(window);
-        let lines_at = (size / QUAD) as usize;
+        let [counted, counts, tiles, end] = self.table_parts(window);
+        let groups = self.groups.len();
+        let counted_quads = self.rows.counted_quads();
         let (small, large): (Vec<Tile>, Vec<Tile>) =
             window.tiles.iter().partition(|tile| u64::from(tile.count) <= window.small);
         let header = [
-            [large.len() as u32, tiles_at as u32, row_quads as u32, (window.state / 4) as u32],
-            [self.results() as u32, before as u32, rows as u32, lines_at as u32],
+            [large.len(), tiles, self.rows.now_quads(), (window.state / 4) as usize],
+            [self.results(), before, counts, end],
+            [counted_quads, counted, groups * counted_quads, self.places.counted],
         ];
-        let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
-        let size = size + std::mem::size_of_val(lines) as u64;
+        let header = header.map(|words| words.map(|word| word as u32));
+        let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
+        let size = end as u64 * QUAD + std::mem::size_of_val(lines) as u64;
         self.filled("table", size, usage, |view| {
+            let bytes =
+                |quads: std::ops::Range<usize>| quads.start * QUAD as usize..quads.end * QUAD as usize;
             view.slice(..ROWS_AT as usize).copy_from_slice(bytemuck::cast_slice(&header));
-            let tiles = tiles_at * QUAD as usize..lines_at * QUAD as usize;
-            view.slice(tiles).copy_from_slice(bytemuck::cast_slice(&[large, small].concat()));
-            view.slice(lines_at * QUAD as usize..).copy_from_slice(bytemuck::cast_slice(lines));
+            let first: &[u8] = bytemuck::cast_slice(self.first_counted);
+            for place in 0..self.places.counted {
+                let start = counted * QUAD as usize + place * first.len();
+                view.slice(start..start + first.len()).copy_from_slice(first);
+            }
+            view.slice(bytes(tiles..end)).copy_from_slice(bytemuck::cast_slice(&[large, small].concat()));
+            view.slice(end * QUAD as usize..).copy_from_slice(bytemuck::cast_slice(lines));
         })
     }
 
@@ -525,6 +563,34 @@ impl<C: Config> Builder<'_, C> {
         buffer.unmap();
         Ok(buffer)
     }
+}
+
+/// A storage buffer of a bind group layout.
+fn storage(binding: u32, read_only: bool) -> wgpu::BindGroupLayoutEntry {
+    entry(binding, wgpu::BufferBindingType::Storage { read_only }, false)
+}
+
+/// The record of the step, at a dynamic offset.
+fn uniform(binding: u32) -> wgpu::BindGroupLayoutEntry {
+    entry(binding, wgpu::BufferBindingType::Uniform, true)
+}
+
+fn entry(binding: u32, ty: wgpu::BufferBindingType, has_dynamic_offset: bool) -> wgpu::BindGroupLayoutEntry {
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: None },
+        count: None,
+    }
+}
+
+/// One record of the buffer of records.
+fn record(now: &wgpu::Buffer) -> wgpu::BindingResource<'_> {
+    wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+        buffer: now,
+        offset: 0,
+        size: wgpu::BufferSize::new(std::mem::size_of::<Now>() as u64),
+    })
 }
 
 fn tiles(plan: &Plan) -> usize {

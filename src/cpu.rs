@@ -1,8 +1,8 @@
 //! One step of one tensor on the CPU: the twin of the shaders' frame.
 
 use crate::real::Real;
-use crate::rule::{Field, Lanes, Row, Rule};
-use crate::wrappers::Extra;
+use crate::rule::{Lanes, Row, Rule};
+use crate::wrappers::Around;
 
 /// One step of some elements of one group, on the CPU.
 pub struct Step<'a, 'b, R> {
@@ -53,10 +53,10 @@ fn state_at<M: Rule, R: Real>(slots: &[&mut [R]], i: usize, lanes: &mut [R]) -> 
     M::State::<R>::from_slice(lanes)
 }
 
-/// `Hyper` without what is measured and carried, and `Extra`.
-fn scalars<M: Rule, R: Real>(row: &[f64]) -> (M::Hyper<R>, Extra<R>) {
+/// `Hyper` without what is measured and carried, and what the wrappers have.
+fn scalars<M: Rule, R: Real>(row: &[f64]) -> (M::Hyper<R>, Around<R>) {
     let (own, extra) = row.split_at(M::Hyper::<R>::FIELDS.len());
-    (M::Hyper::<R>::from_host(own), Extra::<R>::from_host(extra))
+    (M::Hyper::<R>::from_host(own), Around::<R>::from_host(extra))
 }
 
 /// Runs `measure` over slices: the twin of the measuring dispatch.
@@ -100,24 +100,9 @@ pub(crate) fn line_averages<M: Rule, R: Real>(row: &[f64], before: &[R], means: 
     before.iter().zip(means).map(|(before, mean)| M::line_average(*before, *mean, &h)).collect()
 }
 
-/// The rule's step of one parameter, without its decoupled decay (`keep`, where the rule has that field).
-struct Moved<R> {
-    decayed: R,
-    step: R,
-    /// 1 where the step goes against the gradient.
-    agrees: R,
-}
-
-fn moved<R: Real>(start: R, updated: R, g: R, keep: Option<R>) -> Moved<R> {
-    let decayed = keep.map_or(start, |keep| keep * start);
-    let step = decayed - updated;
-    let agrees = (step.sign() * g.sign()).max(R::host(0.0));
-    Moved { decayed, step, agrees }
-}
-
-/// The place of the decoupled decay among the rule's host scalars.
-pub(crate) fn keep_field(fields: &[Field]) -> Option<usize> {
-    fields.iter().position(|field| field.name == "keep")
+/// 1 where a step goes against the gradient, else 0.
+fn agreement<R: Real>(step: R, g: R) -> R {
+    (step.sign() * g.sign()).max(R::host(0.0))
 }
 
 /// For each element whether the step agrees with its gradient: the twin of the cautious measuring dispatch.
@@ -125,14 +110,13 @@ pub(crate) fn agrees<M: Rule, R: Real>(step: &Step<'_, '_, R>) -> Vec<R> {
     let (mut h, extra) = scalars::<M, R>(step.row);
     h.set_measured(step.found.measured);
     h.set_carried(step.found.carried);
-    let keep = keep_field(M::Hyper::<R>::FIELDS).map(|field| R::host(step.row[field]));
     let factor = extra.gradient_factor(&step.found);
     let own = M::State::<R>::NAMES.len();
     let mut lanes = vec![R::host(0.0); own];
     let one = |(i, (&theta, &g)): (usize, (&R, &R))| {
         let mut s = state_at::<M, R>(&step.slots[..own], i, &mut lanes);
         let g = extra.clip(g, factor);
-        moved(theta, M::update(theta, g, &mut s, &h), g, keep).agrees
+        agreement(M::update(theta, g, &mut s, &h), g)
     };
     step.theta.iter().zip(step.g).enumerate().map(one).collect()
 }
@@ -143,7 +127,6 @@ pub(crate) fn run<M: Rule, R: Real>(step: Step<'_, '_, R>) {
     let (mut h, extra) = scalars::<M, R>(step.row);
     h.set_measured(step.found.measured);
     h.set_carried(step.found.carried);
-    let keep = keep_field(M::Hyper::<R>::FIELDS).map(|field| R::host(step.row[field]));
     let factor = extra.gradient_factor(&step.found);
     let (slots, wrappers) = step.slots.split_at_mut(own);
     let mut lanes = vec![R::host(0.0); own];
@@ -151,11 +134,11 @@ pub(crate) fn run<M: Rule, R: Real>(step: Step<'_, '_, R>) {
         let start = *theta;
         let mut s = state_at::<M, R>(slots, i, &mut lanes);
         let g = extra.clip(gradient, factor);
-        let mut updated = M::update(start, g, &mut s, &h);
+        let mut moved = M::update(start, g, &mut s, &h);
         if let Some(caution) = step.found.caution {
-            let Moved { decayed, step, agrees } = moved(start, updated, g, keep);
-            updated = decayed - (caution * agrees) * step;
+            moved = (caution * agreement(moved, g)) * moved;
         }
+        let updated = if M::DECAYS { start - (M::decay(start, &h) + moved) } else { start - moved };
         // The frame's policy: a gradient that is not finite replaces its parameter.
         let updated = if gradient.to_f64().is_finite() { updated } else { gradient };
         s.write(&mut lanes);
@@ -166,5 +149,16 @@ pub(crate) fn run<M: Rule, R: Real>(step: Step<'_, '_, R>) {
         }
         let mut wrappers = wrappers.iter_mut().map(|slot| slot.get_mut(i));
         *theta = extra.apply(start, updated, wrappers.next().flatten(), wrappers.next().flatten());
+    }
+}
+
+/// Converts the parameters to those for evaluation, or back: nothing else of the tensor changes.
+pub(crate) fn convert<M: Rule, R: Real>(step: Step<'_, '_, R>, evaluate: bool) {
+    let (h, _) = scalars::<M, R>(step.row);
+    let mut lanes = vec![R::host(0.0); M::State::<R>::NAMES.len()];
+    for (i, theta) in step.theta.iter_mut().enumerate() {
+        let own = lanes.len();
+        let s = state_at::<M, R>(&step.slots[..own], i, &mut lanes);
+        *theta = M::convert(*theta, &s, &h, evaluate);
     }
 }

@@ -2,13 +2,18 @@
 //! a row; and which dispatches its steps take.
 
 use crate::rule::{Field, FieldKind, Method, Scope, SlotKind, carried_fields};
-use crate::wrappers::{EXTRA_FIELDS, Wrappers};
+use crate::wrappers::Wrappers;
 
 /// Invocations of a workgroup, as `WORKGROUP` in `shaders/frame.wgsl`. Every wave size divides it, and on
 /// software adapters, which start each invocation in turn, a small one makes small tiles cheap.
 pub const WORKGROUP: u32 = 64;
-/// Bindings before the slots: table, parameters, gradients; then the scratch buffer where there is one.
-pub const FIXED_BINDINGS: u32 = 3;
+/// Bindings before the slots: table, parameters, gradients, the record of the step (a uniform); then the scratch
+/// buffer where there is one.
+pub const FIXED_BINDINGS: u32 = 4;
+/// Of these, storage buffers.
+pub const FIXED_STORAGE: u32 = 3;
+/// Binding of the record of the step in the modules over windows.
+pub const NOW_BINDING: u32 = 3;
 /// Fields that one rule may measure.
 pub const MAX_MEASURED: usize = 4;
 /// Vec4 at the start of the scratch buffer, before what is carried and measured; see `shaders/scratch.wgsl`.
@@ -129,10 +134,14 @@ impl SlotLayout {
         self.first_state_binding(method) + self.buffers as u32
     }
 
-    /// Whether the row carries `struct Extra`: for a ring or a wrapper.
-    pub fn needs_extra(&self, method: &dyn Method) -> bool {
-        let ring = self.depths[..method.slots().len()].iter().any(|depth| *depth > 1);
-        ring || self.wrappers != Wrappers::default()
+    /// Whether anything stands around the rule.
+    pub fn is_wrapped(&self) -> bool {
+        self.wrappers != Wrappers::default()
+    }
+
+    /// Whether some slot is a ring.
+    pub fn has_ring(&self, method: &dyn Method) -> bool {
+        self.depths[..method.slots().len()].iter().any(|depth| *depth > 1)
     }
 
     /// Whether there is a scratch buffer: for what is measured and carried.
@@ -229,14 +238,56 @@ pub fn measured_fields(method: &dyn Method) -> usize {
     }
 }
 
-/// The fields of a group's row in the table, in order. What is measured or carried keeps its place; the device
-/// fills it.
-pub fn row_fields(method: &dyn Method, layout: &SlotLayout) -> Vec<Field> {
-    let extra = if layout.needs_extra(method) { &EXTRA_FIELDS[..] } else { &[] };
-    method.fields().iter().chain(extra).copied().collect()
+/// Where a field of `Hyper` is: in which of a group's rows, at which word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the row of what is set.
+    Now(usize),
+    /// In the row of what follows from the number of steps taken.
+    Counted(usize),
+    /// Nowhere: the device finds it.
+    Device,
 }
 
-/// The vec4 that one group's row takes in the table.
-pub fn row_quads(method: &dyn Method, layout: &SlotLayout) -> usize {
-    row_fields(method, layout).len().div_ceil(4)
+/// The words of a group's two rows in the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rows {
+    /// For each field of `Hyper` its place, in order.
+    pub places: Vec<Place>,
+    /// The word of the row of what is set that holds the length of the group's rings, where there are rings.
+    pub ring: Option<usize>,
+    /// The word of that row which is 1 where weights are wanted for evaluation, of a rule that converts them.
+    pub evaluates: Option<usize>,
+    now: usize,
+    counted: usize,
+}
+
+impl Rows {
+    /// The rows of a rule in a layout.
+    pub fn new(method: &dyn Method, layout: &SlotLayout) -> Self {
+        let (mut now, mut counted) = (0, 0);
+        let next = |words: &mut usize| {
+            *words += 1;
+            *words - 1
+        };
+        let mut place = |kind: FieldKind| match kind {
+            kind if kind.is_of_now() => Place::Now(next(&mut now)),
+            kind if kind.is_counted() => Place::Counted(next(&mut counted)),
+            _ => Place::Device,
+        };
+        let places = method.fields().iter().map(|field| place(field.kind)).collect();
+        let ring = layout.has_ring(method).then(|| next(&mut now));
+        let evaluates = method.converts().then(|| next(&mut now));
+        Self { places, ring, evaluates, now, counted }
+    }
+
+    /// Vec4 of a group's row of what is set; at least one.
+    pub fn now_quads(&self) -> usize {
+        self.now.div_ceil(4).max(1)
+    }
+
+    /// Vec4 of a group's row of what follows from the number of steps taken; none where nothing does.
+    pub fn counted_quads(&self) -> usize {
+        self.counted.div_ceil(4)
+    }
 }

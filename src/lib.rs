@@ -9,6 +9,8 @@
 
 mod any_rule;
 mod build;
+mod clock;
+mod count;
 mod cpu;
 mod decay;
 mod error;
@@ -47,7 +49,7 @@ pub use rule::{
 };
 pub use schedule::{Curve, Schedule};
 pub use wgpu;
-pub use wrappers::{EXTRA_FIELDS, Lookahead, LossScale, NonFinite, WRAPPER_SLOTS, Wrappers};
+pub use wrappers::{Lookahead, LossScale, NonFinite, Now, WRAPPER_SLOTS, Wrappers};
 
 /// The README's example, run as a doctest.
 #[cfg(doctest)]

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::rule::Method;
-use crate::shader::{COMBINE_WIDTH, SlotLayout, WORKGROUP};
+use crate::shader::{COMBINE_WIDTH, FIXED_BINDINGS, FIXED_STORAGE, SlotLayout, WORKGROUP};
 use crate::wrappers::Wrappers;
 
 /// The limits to request: WebGPU's defaults, with the adapter's own sizes of buffers and bindings, which
@@ -56,7 +56,8 @@ pub(crate) fn slot_layout(
     let mut layout = SlotLayout { depths, buffers: 0, wrappers, measures };
     let count = layout.count();
     let buffers = limits.max_storage_buffers_per_shader_stage;
-    let fixed = layout.first_state_binding(method);
+    // All bindings but the record of the step are storage buffers.
+    let fixed = layout.first_state_binding(method) - (FIXED_BINDINGS - FIXED_STORAGE);
     let lines = u32::from(layout.has_lines(method));
     let needed = fixed + lines + u32::from(count > 0);
     need(

@@ -1,20 +1,19 @@
-//! The dispatcher: rows of host scalars up, the same few dispatches every step, nothing back.
+//! The dispatcher: rows of host scalars up, the same few dispatches every step, nothing back that anybody waits for.
 
 use crate::any_rule::Config;
-use crate::build::{Builder, Built, Dispatch, ROWS_AT};
+use crate::build::{Builder, Built, Dispatch, RECORD, ROWS_AT};
+use crate::clock::{Clock, Places};
+use crate::count::CountReader;
 use crate::error::Error;
-use crate::layout::{SlotLayout, row_fields, row_quads};
+use crate::layout::{Rows, SlotLayout};
 use crate::limits::{largest_binding, need, slot_layout};
 use crate::params::{GroupId, ParamSet};
 use crate::plan::{Bounds, ELEMENT, Piece, plan, small_for, tile_for};
-use crate::rule::{Field, FieldKind, MAX_CARRIED, MAX_FIELDS, MAX_SLOTS, Memory, Method, starts_alike};
-use crate::wrappers::{EXTRA_FIELDS, Wrappers};
-use wgpu::{BufferUsages, CommandEncoder, ComputePass};
+use crate::rule::{MAX_CARRIED, MAX_SLOTS, Method, starts_alike};
+use crate::wrappers::Wrappers;
+use wgpu::{CommandEncoder, ComputePass};
 
 mod readings;
-
-/// A word of the scratch buffer, the place of the newest row; see `shaders/scratch.wgsl`.
-const NEWEST: u64 = 10;
 
 /// What an optimizer may be told beside its groups' configurations.
 #[derive(Debug, Clone, Default)]
@@ -42,19 +41,16 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Optimizer<C> {
     device: wgpu::Device,
+    queue: wgpu::Queue,
     groups: Vec<C>,
     labels: Vec<String>,
     label: String,
     /// Groups changed since they were last checked.
     unchecked: Vec<bool>,
-    memory: Vec<Memory>,
-    step: u64,
-    /// The rows of all groups, as the table has them.
-    rows: Vec<u32>,
-    row_words: usize,
-    row_fields: Vec<Field>,
-    /// Steps whose rows the tables have room for.
-    places: usize,
+    clock: Clock,
+    counts: Option<CountReader>,
+    /// The wrappers that the shaders were made for, whose numbers may change.
+    made_with: Wrappers,
     wrappers: Wrappers,
     /// What the carried fields started with.
     carried: [f64; MAX_CARRIED],
@@ -69,17 +65,18 @@ pub struct Optimizer<C> {
 #[must_use = "a prepared step does nothing until it is encoded into a compute pass"]
 pub struct PreparedStep<'a> {
     dispatches: &'a [Dispatch],
+    /// Byte of the step's record.
+    record: u32,
     label: &'a str,
 }
 
 impl PreparedStep<'_> {
-    /// Records the dispatches into the caller's pass, which must belong to the encoder that the step was
-    /// prepared in, or to one submitted after it. Leaves pipeline and bind group 0 of the pass changed.
+    /// Records the dispatches into the caller's pass. Leaves pipeline and bind group 0 of the pass changed.
     pub fn encode(self, pass: &mut ComputePass<'_>) {
         pass.push_debug_group(self.label);
         for dispatch in self.dispatches {
             pass.set_pipeline(&dispatch.pipeline);
-            pass.set_bind_group(0, &dispatch.bind_group, &[]);
+            pass.set_bind_group(0, &dispatch.bind_group, &[self.record]);
             pass.dispatch_workgroups(dispatch.grid.0, dispatch.grid.1, 1);
         }
         pass.pop_debug_group();
@@ -90,15 +87,19 @@ impl<C: Config> Optimizer<C> {
     /// An optimizer for the groups of `params`, in the order in which they were declared. All state
     /// is allocated and every pipeline built here.
     ///
+    /// `queue` is the device's own. Through it, each recorded step's host scalars are written, which takes effect at
+    /// the next submit; nothing is submitted here or later.
+    ///
     /// # Errors
     /// [`Error::GroupCount`], [`Error::Config`], [`Error::MixedRules`], [`Error::Limit`] where the device
     /// is too small, [`Error::Shader`] for a rule that does not compile, [`Error::OutOfMemory`].
     pub fn new(
         device: &wgpu::Device,
+        queue: &wgpu::Queue,
         params: &ParamSet,
         groups: impl IntoIterator<Item = C>,
     ) -> Result<Self, Error> {
-        Self::with_options(device, params, groups, &Options::default())
+        Self::with_options(device, queue, params, groups, &Options::default())
     }
 
     /// As [`new`](Optimizer::new), with [`Options`].
@@ -107,6 +108,7 @@ impl<C: Config> Optimizer<C> {
     /// As [`new`](Optimizer::new).
     pub fn with_options(
         device: &wgpu::Device,
+        queue: &wgpu::Queue,
         params: &ParamSet,
         groups: impl IntoIterator<Item = C>,
         options: &Options,
@@ -169,10 +171,11 @@ impl<C: Config> Optimizer<C> {
 
         let label = options.label.clone().unwrap_or_else(|| format!("wgpu-optim: {}", method.name()));
         let wgsl = options.wgsl.as_deref().unwrap_or(method.wgsl());
-        let row_words = 4 * row_quads(method, &layout);
-        let row_fields = row_fields(method, &layout);
-        let row_bytes = (groups.len() * row_words * 4) as u64;
-        let places = places(&options.wrappers, row_bytes, plan.windows.len(), binding);
+        let rows = Rows::new(method, &layout);
+        let places = Places::new(&rows, groups.len(), plan.windows.len(), options.wrappers.skips(), binding);
+        let clock = Clock::new(method, rows.clone(), groups.len(), places);
+        let mut first = clock.clone();
+        first.tick(&groups, &options.wrappers);
         let builder = Builder {
             device,
             params,
@@ -181,20 +184,20 @@ impl<C: Config> Optimizer<C> {
             layout: &layout,
             label: &label,
             groups: &groups,
-            row_words,
+            rows: &rows,
             places,
+            first_counted: first.counted_rows(),
         };
         let built = builder.build(&plan, &limits)?;
+        let counts = (rows.counted_quads() > 0).then(|| CountReader::new(device, &label));
 
         Ok(Self {
             device: device.clone(),
+            queue: queue.clone(),
             unchecked: vec![false; groups.len()],
-            memory: vec![Memory::default(); groups.len()],
-            step: 0,
-            rows: vec![0; groups.len() * row_words],
-            row_words,
-            row_fields,
-            places,
+            clock,
+            counts,
+            made_with: options.wrappers,
             wrappers: options.wrappers,
             carried,
             layout,
@@ -207,9 +210,24 @@ impl<C: Config> Optimizer<C> {
         })
     }
 
-    /// Steps recorded, also those that the device skips: by [`step`](Optimizer::step) or [`prepare`](Optimizer::prepare).
+    /// Steps recorded by [`step`](Optimizer::step) or [`prepare`](Optimizer::prepare), also those that are never submitted
+    /// or that the device skips. The device counts for itself those that it takes, which is what bias corrections and
+    /// everything else follow that depends on a number of steps.
     pub fn steps(&self) -> u64 {
-        self.step
+        self.clock.recorded()
+    }
+
+    /// How many steps may be recorded ahead of the last submit, at least, if each of them changes some setting. Beyond
+    /// that, the host scalars of the oldest ones are overwritten before they are used.
+    pub fn steps_ahead(&self) -> usize {
+        let places = self.clock.places();
+        if self.counts.is_some() { places.set.min(places.counted / 2) } else { places.set }
+    }
+
+    /// The numbers of what stands around the rule, to change: they count from the next step on, which checks them. What
+    /// is off cannot be switched on, nor what is on off.
+    pub fn wrappers_mut(&mut self) -> &mut Wrappers {
+        &mut self.wrappers
     }
 
     /// Dispatches of one step, whatever the number of groups and tensors: one for each window, that is one
@@ -243,9 +261,10 @@ impl<C: Config> Optimizer<C> {
         self.groups.get_mut(index).ok_or(Error::UnknownHandle { what: "group", index, count })
     }
 
-    /// Records one step of every group into `encoder`: a small upload and one compute pass. Whatever
-    /// the encoder recorded before (the backward pass) comes first. Any number of steps may be recorded
-    /// before a submit.
+    /// Records one step of every group into `encoder`: one compute pass. Whatever the encoder recorded before (the
+    /// backward pass) comes first. Several steps may be recorded before a submit, in one encoder or in some, and
+    /// encoders may be submitted in another order or be dropped: every step uses the settings that it was recorded
+    /// with, and the number of steps that were taken before it runs. See [`steps_ahead`](Optimizer::steps_ahead).
     ///
     /// # Errors
     /// [`Error::Config`] or [`Error::MissingSlot`] for a group changed since, [`Error::DeviceLost`]. Nothing
@@ -262,48 +281,31 @@ impl<C: Config> Optimizer<C> {
         Ok(())
     }
 
-    /// Records one step's host scalars into `encoder`; the result is then encoded into a compute pass of
-    /// the caller's.
+    /// Writes one step's host scalars; the result is then encoded into a compute pass of the caller's. Now and then
+    /// a copy of the device's count is recorded into `encoder`, which nobody waits for.
     ///
     /// # Errors
     /// As [`step`](Optimizer::step).
     pub fn prepare(&mut self, encoder: &mut CommandEncoder) -> Result<PreparedStep<'_>, Error> {
         self.check_changed()?;
-        // A staging buffer of its own for each step, and a copy in the encoder: what a queue would write
-        // only takes effect at the next submit, and would be overwritten by a second step before it.
-        let bytes = self.rows.len() as u64 * 4;
-        let place = self.step % self.places as u64;
-        if !self.built.windows.is_empty() {
-            let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("wgpu-optim: host scalars"),
-                size: bytes + ELEMENT,
-                usage: BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC,
-                mapped_at_creation: true,
-            });
-            // A lost device hands out buffers that cannot be mapped.
-            let mut view = staging
-                .get_mapped_range_mut(..)
-                .map_err(|error| Error::DeviceLost { reason: error.to_string() })?;
-            self.write_rows();
-            view.slice(..bytes as usize).copy_from_slice(bytemuck::cast_slice(&self.rows));
-            view.slice(bytes as usize..).copy_from_slice(&(place as f32).to_ne_bytes());
-            drop(view);
-            staging.unmap();
-            for window in &self.built.windows {
-                encoder.copy_buffer_to_buffer(&staging, 0, &window.table, ROWS_AT + place * bytes, bytes);
-            }
-            if let Some(scratch) = self.built.scratch.as_ref().filter(|_| self.wrappers.skips()) {
-                encoder.copy_buffer_to_buffer(&staging, bytes, scratch, NEWEST * ELEMENT, ELEMENT);
-            }
-        } else {
-            self.write_rows();
+        if let Some((made, word)) = self.counts.as_mut().and_then(CountReader::answer) {
+            self.clock.observe(made, u64::from(word & !EVALUATES));
         }
-        self.step += 1;
-        Ok(PreparedStep { dispatches: &self.built.dispatches, label: &self.label })
+        let before = self.clock.made();
+        let ask = self.clock.wants_count();
+        let record = self.write_rows()?;
+        self.clock.count();
+        if ask && let (Some(counts), Some(window)) = (&mut self.counts, self.built.windows.first()) {
+            counts.ask(encoder, &window.table, window.counts_at, before);
+        }
+        Ok(PreparedStep { dispatches: &self.built.dispatches, record, label: &self.label })
     }
 
-    /// Checks the groups changed since the last step.
+    /// Checks the groups and wrappers changed since the last step.
     fn check_changed(&mut self) -> Result<(), Error> {
+        let refused = |refusal| Error::Config { group: "every group".into(), refusal };
+        self.wrappers.only_numbers_changed(&self.made_with).map_err(refused)?;
+        self.wrappers.validate().map_err(refused)?;
         for (index, group) in self.groups.iter().enumerate().filter(|(index, _)| self.unchecked[*index]) {
             let label = || self.labels[index].clone();
             let method = group.method();
@@ -325,56 +327,45 @@ impl<C: Config> Optimizer<C> {
         Ok(())
     }
 
-    /// The rows of the next step: host scalars in f64, rounded once.
-    fn write_rows(&mut self) {
-        let t = self.step + 1;
-        let extra_words = self.wrappers.row(t, 0);
-        let has_extra = self.layout.needs_extra(self.groups[0].method());
-        let mut values = [0f64; MAX_FIELDS + EXTRA_FIELDS.len()];
-        let rows = self.rows.chunks_exact_mut(self.row_words.max(1));
-        for ((group, memory), row) in self.groups.iter().zip(&mut self.memory).zip(rows) {
-            let method = group.method();
-            let own = method.fields().len();
-            method.host_row(t, memory, &mut values[..own]);
-            if has_extra {
-                values[own..own + EXTRA_FIELDS.len()].copy_from_slice(&extra_words);
-                values[own] = f64::from(ring_place(method, t));
+    /// Makes the next step's host scalars and gives them to the queue: what the device does not have yet of them, and
+    /// the step's record, whose byte is returned.
+    fn write_rows(&mut self) -> Result<u32, Error> {
+        let tick = self.clock.tick(&self.groups, &self.wrappers);
+        let record = tick.place as u64 * RECORD;
+        for window in &self.built.windows {
+            if tick.set {
+                self.write(&window.table, ROWS_AT, tick.place, self.clock.set_rows())?;
             }
-            for ((word, value), field) in row.iter_mut().zip(&values).zip(&self.row_fields) {
-                *word = match field.kind {
-                    FieldKind::Flag => *value as u32,
-                    _ => (*value as f32).to_bits(),
-                };
+            if let Some(place) = tick.counted {
+                self.write(&window.table, window.counted_at, place, self.clock.counted_rows())?;
             }
+        }
+        if !self.built.windows.is_empty() {
+            let now: &[u32] = bytemuck::cast_slice(std::slice::from_ref(self.clock.now()));
+            self.write(&self.built.now, record, 0, now)?;
+        }
+        Ok(record as u32)
+    }
+
+    /// Writes `words` at `place` of a ring that starts at byte `start`.
+    fn write(&self, buffer: &wgpu::Buffer, start: u64, place: usize, words: &[u32]) -> Result<(), Error> {
+        let bytes: &[u8] = bytemuck::cast_slice(words);
+        let at = start + (place * bytes.len()) as u64;
+        let Some(size) = wgpu::BufferSize::new(bytes.len() as u64) else { return Ok(()) };
+        match self.queue.write_buffer_with(buffer, at, size) {
+            Some(mut view) => {
+                view.copy_from_slice(bytes);
+                Ok(())
+            }
+            None => Err(Error::DeviceLost { reason: "it takes no host scalars".into() }),
         }
     }
 }
 
-/// Steps whose rows (`bytes` each, in every window's table) are kept for steps that are skipped: as many as
-/// a few megabytes hold, or a part of a `binding`. When more steps than that have been skipped, each further one
-/// uses up its own row, so that host scalars then run ahead of the steps taken.
-fn places(wrappers: &Wrappers, bytes: u64, windows: usize, binding: u64) -> usize {
-    const BYTES: u64 = 4 << 20;
-    const FEWEST: u64 = 64;
-    // Exact in f32.
-    const MOST: u64 = 1 << 16;
-    if !wrappers.skips() {
-        return 1;
-    }
-    let wanted = (BYTES / (bytes * windows as u64).max(1)).max(FEWEST);
-    wanted.min(binding / 4 / bytes.max(1)).clamp(1, MOST) as usize
-}
+/// A bit of a tile's count, as in `shaders/frame.wgsl`.
+const EVALUATES: u32 = 1 << 31;
 
 /// Whether two groups can share a dispatch. Most share the very text, which then needs no comparison.
 fn same_rule(a: &dyn Method, b: &dyn Method) -> bool {
     a.name() == b.name() && (std::ptr::eq(a.wgsl(), b.wgsl()) || a.wgsl() == b.wgsl())
-}
-
-/// Where in its ring a rule reads and writes at step `t`; 0 without a ring.
-pub(crate) fn ring_place(method: &dyn Method, t: u64) -> u32 {
-    let mut depths = [0; MAX_SLOTS];
-    let depths = &mut depths[..method.slots().len()];
-    method.keeps(depths);
-    let depth = depths.iter().copied().max().unwrap_or(0).max(1);
-    ((t - 1) % u64::from(depth)) as u32
 }

@@ -2,16 +2,15 @@
 //! It needs no GPU.
 
 use crate::any_rule::Config;
+use crate::clock::ring_place;
 use crate::cpu::{Found, Step};
 use crate::error::Error;
 use crate::interval::Interval;
 use crate::lines::Matrices;
-use crate::optimizer::ring_place;
 use crate::params::ParamSet;
 use crate::real::Real;
 use crate::rule::{FieldKind, MAX_FIELDS, Memory, Method, Scope, SlotKind, carried_fields, starts_alike};
 use crate::wrappers::{LARGEST_SCALE, LEAST_AGREEMENT, LossScale, SMALLEST_SCALE, WRAPPER_SLOTS, Wrappers};
-use std::collections::VecDeque;
 
 /// Runs a rule on the CPU in `f64`: the truth that a recorded trajectory or a GPU run is held against.
 #[derive(Debug, Clone)]
@@ -19,10 +18,10 @@ pub struct Reference<C> {
     groups: Vec<C>,
     memory: Vec<Memory>,
     wrappers: Wrappers,
-    /// Rows made.
-    step: u64,
-    /// Rows made by steps that were skipped, to be used.
-    waiting: VecDeque<Vec<Vec<f64>>>,
+    /// Steps taken, of each group: one that only converts weights is none.
+    taken: Vec<u64>,
+    /// Whether each group's weights are those for evaluation.
+    evaluated: Vec<bool>,
     scale: Scale,
     tensors: Vec<ReferenceTensor>,
     carried: Vec<f64>,
@@ -112,8 +111,9 @@ impl<C: Config> Reference<C> {
         });
         let carried = carried.unwrap_or_default();
         let wrappers = Wrappers::default();
-        let (waiting, scale) = (VecDeque::new(), Scale::of(&wrappers));
-        Ok(Self { memory, groups, wrappers, step: 0, waiting, scale, tensors, carried })
+        let scale = Scale::of(&wrappers);
+        let (taken, evaluated) = (vec![0; groups.len()], vec![false; groups.len()]);
+        Ok(Self { memory, groups, wrappers, taken, evaluated, scale, tensors, carried })
     }
 
     /// The same with tensors of these shapes, before the first step. Without, each tensor has one dimension. Only
@@ -179,9 +179,14 @@ impl<C: Config> Reference<C> {
         &mut self.groups
     }
 
-    /// Steps taken: those that were skipped do not count.
+    /// What stands around the rule, to change: its numbers count from the next step on.
+    pub fn wrappers_mut(&mut self) -> &mut Wrappers {
+        &mut self.wrappers
+    }
+
+    /// Steps taken: those that were skipped or only converted weights do not count.
     pub fn steps(&self) -> u64 {
-        self.step - self.waiting.len() as u64
+        self.taken.iter().copied().max().unwrap_or(0)
     }
 
     /// What the next step divides its gradients by; 1 without loss scaling.
@@ -201,35 +206,54 @@ impl<C: Config> Reference<C> {
                 return Err(Error::Length { tensor: index.to_string(), expected, got });
             }
         }
-        self.step += 1;
-        let made = self.step;
-        let make =
-            |(group, memory): (&C, &mut Memory)| host_row(group.method(), &self.wrappers, made, memory);
-        self.waiting.push_back(self.groups.iter().zip(&mut self.memory).map(make).collect());
+        let wanted: Vec<bool> = self.groups.iter().map(|group| group.method().evaluates()).collect();
+        let trains: Vec<bool> = self.evaluated.iter().zip(&wanted).map(|(was, is)| !was && !is).collect();
         let inverse_scale = 1.0 / self.scale.scale;
-        let taken = !self.wrappers.skips() || gradients.iter().flatten().all(|g| g.is_finite());
-        self.scale.adapt(&self.wrappers, taken);
-        if !taken {
-            return Ok(());
+        let trains_any = trains.contains(&true);
+        let taken =
+            !trains_any || !self.wrappers.skips() || gradients.iter().flatten().all(|g| g.is_finite());
+        if trains_any {
+            self.scale.adapt(&self.wrappers, taken);
         }
-        let t = self.steps() + 1;
-        let rows = self.waiting.pop_front().unwrap_or_default();
-        let gradients = gradients.iter().map(Vec::as_slice);
+        let mut rows = vec![];
+        for (index, group) in self.groups.iter().enumerate() {
+            // A step that does not count leaves what follows from the count as it is.
+            let mut memory = self.memory[index];
+            let t = self.taken[index] + 1;
+            rows.push((t, host_row(group.method(), &self.wrappers, t, &mut memory)));
+            if trains[index] && taken {
+                (self.memory[index], self.taken[index]) = (memory, t);
+            }
+        }
         let mut steps: Vec<Stepping<'_, f64>> = self
             .tensors
             .iter_mut()
             .zip(gradients)
+            .filter(|(tensor, _)| taken || !trains[tensor.group])
             .map(|(tensor, g)| {
                 let method = self.groups[tensor.group].method();
-                let (len, place) = (g.len(), ring_place(method, t) as usize);
+                let (t, row) = &rows[tensor.group];
+                let (len, place) = (g.len(), ring_place(method, *t) as usize);
                 let slots = tensor.slots.iter_mut().map(|slot| seen(slot, len, place)).collect();
-                let (row, theta) = (&rows[tensor.group][..], &mut tensor.theta[..]);
-                Stepping { method, row, shape: &tensor.shape, theta, g, slots, lines: vec![] }
+                let evaluates = (self.evaluated[tensor.group], wanted[tensor.group]);
+                let (first, theta) = (*t == 1, &mut tensor.theta[..]);
+                Stepping {
+                    method,
+                    row,
+                    first,
+                    evaluates,
+                    shape: &tensor.shape,
+                    theta,
+                    g,
+                    slots,
+                    lines: vec![],
+                }
             })
             .collect();
         let first = self.groups.first().zip(rows.first());
-        let first = first.map(|(group, row)| (group.method(), &row[..]));
+        let first = first.map(|(group, (_, row))| (group.method(), &row[..])).filter(|_| taken && trains_any);
         take_step(&self.wrappers, inverse_scale, first, &mut self.carried, &mut steps);
+        self.evaluated = wanted;
         Ok(())
     }
 }
@@ -238,6 +262,10 @@ impl<C: Config> Reference<C> {
 struct Stepping<'a, R> {
     method: &'a dyn Method,
     row: &'a [f64],
+    /// Whether no step was taken before.
+    first: bool,
+    /// Whether the weights are those for evaluation, before the step and after it.
+    evaluates: (bool, bool),
     shape: &'a [usize],
     theta: &'a mut [R],
     g: &'a [R],
@@ -290,6 +318,7 @@ trait Arithmetic: Real {
     fn line_averages(method: &dyn Method, row: &[f64], before: &[Self], means: &[Self]) -> Vec<Self>;
     fn agrees(method: &dyn Method, step: &Step<'_, '_, Self>) -> Vec<Self>;
     fn run(method: &dyn Method, step: Step<'_, '_, Self>);
+    fn convert(method: &dyn Method, step: Step<'_, '_, Self>, evaluate: bool);
 }
 
 impl Arithmetic for f64 {
@@ -311,6 +340,9 @@ impl Arithmetic for f64 {
     fn run(method: &dyn Method, step: Step<'_, '_, Self>) {
         method.run_f64(step);
     }
+    fn convert(method: &dyn Method, step: Step<'_, '_, Self>, evaluate: bool) {
+        method.convert_f64(step, evaluate);
+    }
 }
 
 impl Arithmetic for Interval {
@@ -331,6 +363,9 @@ impl Arithmetic for Interval {
     }
     fn run(method: &dyn Method, step: Step<'_, '_, Self>) {
         method.run_interval(step);
+    }
+    fn convert(method: &dyn Method, step: Step<'_, '_, Self>, evaluate: bool) {
+        method.convert_interval(step, evaluate);
     }
 }
 
@@ -411,7 +446,12 @@ fn take_step<R: Arithmetic>(
         }
     }
     for (tensor, found) in tensors.iter_mut().zip(found) {
-        tensor.with(found, |method, step| R::run(method, step));
+        match (tensor.evaluates, tensor.first) {
+            ((false, false), _) => tensor.with(found, |method, step| R::run(method, step)),
+            // The same weights as before; in the first step there are no others.
+            ((before, after), first) if before == after || first => {}
+            ((_, evaluate), _) => tensor.with(found, |method, step| R::convert(method, step, evaluate)),
+        }
     }
 }
 
@@ -435,7 +475,7 @@ pub fn host_row(method: &dyn Method, wrappers: &Wrappers, t: u64, memory: &mut M
     let mut row = [0f64; MAX_FIELDS];
     let row = &mut row[..method.fields().len()];
     method.host_row(t, memory, row);
-    [&*row, &wrappers.row(t, ring_place(method, t))].concat()
+    [&*row, &wrappers.row(t)].concat()
 }
 
 /// What one step may do to some elements: for the parameters and every slot, the truth and all that
@@ -461,6 +501,9 @@ pub struct Words<'a> {
     pub theta: &'a [f32],
     /// Gradients.
     pub g: &'a [f32],
+    /// Whether the parameters are those for evaluation, of a rule that converts; see
+    /// [`Rule::evaluates`](crate::Rule::evaluates).
+    pub evaluates: bool,
     /// One entry for each slot of the rule and of the wrappers, as they are read back; empty where a slot is
     /// not kept.
     pub slots: &'a [Vec<f32>],
@@ -535,7 +578,18 @@ fn step_in<R: Arithmetic>(
             let (method, len) = (tensor.method, g.len());
             let place = ring_place(method, t) as usize;
             let slots = slots.iter_mut().map(|slot| seen(slot, len, place)).collect();
-            Stepping { method, row, shape: tensor.shape, theta, g, slots, lines: vec![] }
+            let evaluates = (tensor.evaluates, method.evaluates());
+            Stepping {
+                method,
+                row,
+                first: t == 1,
+                evaluates,
+                shape: tensor.shape,
+                theta,
+                g,
+                slots,
+                lines: vec![],
+            }
         })
         .collect();
     let row = carried.map(|carried| rounded(carried.row)).unwrap_or_default();

@@ -45,13 +45,23 @@ pub(crate) const MAX_SLOTS: usize = 16;
 /// Fields that one rule may carry.
 pub const MAX_CARRIED: usize = 4;
 
-/// What a field of `Hyper` is in WGSL.
+/// What a field of `Hyper` is in WGSL, and what its value follows.
+///
+/// Numbers that the user sets act in the step that they were set for. What follows from the number of steps taken
+/// (a bias correction, a warm-up) is that of the steps which the device really took: a step that was skipped, or
+/// recorded and never submitted, does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldKind {
-    /// `f32`
+    /// `f32`: a number of the configuration, as it is now
     Real,
-    /// `u32`: an option of the equation
+    /// `u32`: an option of the equation, as it is now
     Flag,
+    /// `f32`: follows from the number of steps taken
+    Counted,
+    /// `u32`: an option that follows from the number of steps taken
+    CountedFlag,
+    /// `u32`: 1 in the first step that is taken, where slots have no values yet; 0 afterwards
+    First,
     /// `f32`: the norm of what [`Rule::measure`] gives, over a tensor or over all of them
     Norm,
     /// `f32`: the largest of what [`Rule::measure`] gives, which must not be negative
@@ -63,6 +73,21 @@ pub enum FieldKind {
 }
 
 impl FieldKind {
+    /// Whether the value is a `u32` in WGSL.
+    pub fn is_flag(self) -> bool {
+        matches!(self, FieldKind::Flag | FieldKind::CountedFlag | FieldKind::First)
+    }
+
+    /// Whether the host sends the value anew with each step.
+    pub fn is_of_now(self) -> bool {
+        matches!(self, FieldKind::Real | FieldKind::Flag)
+    }
+
+    /// Whether the host sends a value for each number of steps taken, of which the device picks the right one.
+    pub fn is_counted(self) -> bool {
+        matches!(self, FieldKind::Counted | FieldKind::CountedFlag)
+    }
+
     /// Whether the device finds the value, by [`Rule::measure`].
     pub fn is_measured(self) -> bool {
         matches!(self, FieldKind::Norm | FieldKind::Max | FieldKind::Sum)
@@ -124,7 +149,8 @@ pub trait Lanes<T: Copy>: Sized {
     fn write(&self, values: &mut [T]);
 }
 
-/// Declares a rule's `Hyper<R>` (host scalars: `real` or `flag`; what is measured on the device: `norm`,
+/// Declares a rule's `Hyper<R>` (host scalars: `real` or `flag` for what is set, `counted` or `counted_flag` for what
+/// follows from the number of steps taken, `first` for the first of them; what is measured on the device: `norm`,
 /// `max` or `sum`; what the device carries from step to step: `carried`) and `State<T>` (slots; `r: rows` and
 /// `c: columns` are averages over lines), in the order of the structs of the same names in its WGSL. A test
 /// compares the two through naga.
@@ -223,31 +249,37 @@ macro_rules! equation {
     (@slot rows) => { $crate::SlotKind::Rows };
     (@slot columns) => { $crate::SlotKind::Columns };
     (@type flag $r:ident) => { u32 };
+    (@type counted_flag $r:ident) => { u32 };
+    (@type first $r:ident) => { u32 };
     (@type $kind:ident $r:ident) => { $r };
     (@kind real) => { $crate::FieldKind::Real };
     (@kind flag) => { $crate::FieldKind::Flag };
+    (@kind counted) => { $crate::FieldKind::Counted };
+    (@kind counted_flag) => { $crate::FieldKind::CountedFlag };
+    (@kind first) => { $crate::FieldKind::First };
     (@kind norm) => { $crate::FieldKind::Norm };
     (@kind max) => { $crate::FieldKind::Max };
     (@kind sum) => { $crate::FieldKind::Sum };
     (@kind carried) => { $crate::FieldKind::Carried };
     (@from flag $r:ident $value:expr) => { $value as u32 };
+    (@from counted_flag $r:ident $value:expr) => { $value as u32 };
+    (@from first $r:ident $value:expr) => { $value as u32 };
     (@from $kind:ident $r:ident $value:expr) => { $r::host($value) };
     (@to flag $value:expr) => { f64::from($value) };
+    (@to counted_flag $value:expr) => { f64::from($value) };
+    (@to first $value:expr) => { f64::from($value) };
     (@to $kind:ident $value:expr) => { $crate::Real::to_f64($value) };
-    (@measured real $self:ident . $field:ident $values:ident) => {};
-    (@measured flag $self:ident . $field:ident $values:ident) => {};
-    (@measured carried $self:ident . $field:ident $values:ident) => {};
-    (@measured $kind:ident $self:ident . $field:ident $values:ident) => {
-        if let Some(value) = $values.next() {
-            $self.$field = value;
-        }
-    };
-    (@carried carried $self:ident . $field:ident $values:ident) => {
-        if let Some(value) = $values.next() {
-            $self.$field = value;
-        }
-    };
+    (@measured norm $self:ident . $field:ident $values:ident) => { $crate::equation!(@set $self.$field $values) };
+    (@measured max $self:ident . $field:ident $values:ident) => { $crate::equation!(@set $self.$field $values) };
+    (@measured sum $self:ident . $field:ident $values:ident) => { $crate::equation!(@set $self.$field $values) };
+    (@measured $kind:ident $self:ident . $field:ident $values:ident) => {};
+    (@carried carried $self:ident . $field:ident $values:ident) => { $crate::equation!(@set $self.$field $values) };
     (@carried $kind:ident $self:ident . $field:ident $values:ident) => {};
+    (@set $self:ident . $field:ident $values:ident) => {
+        if let Some(value) = $values.next() {
+            $self.$field = value;
+        }
+    };
 }
 
 /// The range of a number in a configuration.
@@ -340,11 +372,38 @@ pub trait Rule: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'st
         Self::State::from_slice(&[0.0; MAX_SLOTS][..Self::State::<f32>::NAMES.len()])
     }
 
-    /// The host scalars of step `t` (1 for the first), in `f64`.
+    /// The host scalars of step `t` (1 for the first), in `f64`. What is `real` or `flag` must not depend on `t`, and
+    /// what is `counted` should depend on nothing that changes from step to step, such as the learning rate: write
+    /// the two as factors of their own.
     fn hyper(&self, t: u64, memory: &mut Memory) -> Self::Hyper<f64>;
 
-    /// One parameter's step: returns the new parameter and updates the slots.
+    /// One parameter's step: updates the slots, and returns what is subtracted from the parameter beside its decoupled
+    /// decay: `theta <- theta - (decay + step)`. The twin of the shader's `fn update`.
     fn update<R: Real>(theta: R, g: R, s: &mut Self::State<R>, h: &Self::Hyper<R>) -> R;
+
+    /// Whether the rule decays its parameters beside its step, and so has a function `decay`.
+    const DECAYS: bool = false;
+
+    /// What decoupled weight decay subtracts from the parameter in a step: whatever masks or scales the step leaves it
+    /// alone. Not `theta * (1 - lr weight_decay)`: one `f32` word does not hold that factor where the product is
+    /// small. The twin of the shader's `fn decay`.
+    fn decay<R: Real>(_theta: R, _h: &Self::Hyper<R>) -> R {
+        R::host(0.0)
+    }
+
+    /// Whether the rule trains other weights than those to evaluate, and converts between them.
+    const CONVERTS: bool = false;
+
+    /// Whether the next step is to leave weights for evaluation, of a rule that converts. A step that finds the others
+    /// converts them and does nothing else: it looks at no gradient, and does not count.
+    fn evaluates(&self) -> bool {
+        false
+    }
+
+    /// One parameter converted to the weights for evaluation, or back. The twin of the shader's `fn convert`.
+    fn convert<R: Real>(theta: R, _s: &Self::State<R>, _h: &Self::Hyper<R>, _evaluate: bool) -> R {
+        theta
+    }
 
     /// What the measured fields are taken over.
     const SCOPE: Scope = Scope::Tensor;
@@ -415,6 +474,16 @@ pub trait Method: Debug + Send + Sync {
     fn validate(&self) -> Result<(), Refusal>;
     /// The host scalars of step `t`, one for each of [`fields`](Method::fields).
     fn host_row(&self, t: u64, memory: &mut Memory, row: &mut [f64]);
+    /// [`Rule::DECAYS`]
+    fn decays(&self) -> bool;
+    /// [`Rule::CONVERTS`]
+    fn converts(&self) -> bool;
+    /// [`Rule::evaluates`]
+    fn evaluates(&self) -> bool;
+    /// Converts the parameters of a step in `f64`.
+    fn convert_f64(&self, step: Step<'_, '_, f64>, evaluate: bool);
+    /// The same in interval arithmetic.
+    fn convert_interval(&self, step: Step<'_, '_, Interval>, evaluate: bool);
     /// [`Rule::SCOPE`]
     fn scope(&self) -> Scope;
     /// [`Rule::measures`]
@@ -512,6 +581,21 @@ impl<M: Rule> Method for M {
     }
     fn host_row(&self, t: u64, memory: &mut Memory, row: &mut [f64]) {
         self.hyper(t, memory).to_host(row);
+    }
+    fn decays(&self) -> bool {
+        M::DECAYS
+    }
+    fn converts(&self) -> bool {
+        M::CONVERTS
+    }
+    fn evaluates(&self) -> bool {
+        Rule::evaluates(self)
+    }
+    fn convert_f64(&self, step: Step<'_, '_, f64>, evaluate: bool) {
+        cpu::convert::<M, f64>(step, evaluate);
+    }
+    fn convert_interval(&self, step: Step<'_, '_, Interval>, evaluate: bool) {
+        cpu::convert::<M, Interval>(step, evaluate);
     }
     fn scope(&self) -> Scope {
         M::SCOPE

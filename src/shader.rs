@@ -1,11 +1,10 @@
 //! Composition of a rule's module: frame + access + the lines generated for its slots + the rule.
 //! WGSL is free of order, so plain concatenation is all it takes, in any host language.
 
-use crate::cpu::keep_field;
 use crate::layout::SCRATCH_HEADER;
 pub use crate::layout::{
-    Access, FIXED_BINDINGS, Kind, MAX_MEASURED, SlotLayout, WORKGROUP, carries, measured_fields, row_fields,
-    row_quads,
+    Access, FIXED_BINDINGS, FIXED_STORAGE, Kind, MAX_MEASURED, NOW_BINDING, Place, Rows, SlotLayout,
+    WORKGROUP, carries, measured_fields,
 };
 use crate::rule::{FieldKind, Method, Scope, SlotKind};
 
@@ -18,7 +17,8 @@ pub fn compose(method: &dyn Method, layout: &SlotLayout, access: Access, kind: K
 }
 
 /// The module that combines partial sums. The same for every rule.
-pub const COMBINE: &str = include_str!("../shaders/combine.wgsl");
+pub const COMBINE: &str =
+    concat!(include_str!("../shaders/now.wgsl"), "\n", include_str!("../shaders/combine.wgsl"));
 /// Entry point of [`COMBINE`].
 pub const COMBINE_ENTRY_POINT: &str = "optimizer_combine";
 /// Invocations of a workgroup of [`COMBINE`].
@@ -32,7 +32,10 @@ pub fn compose_with(
     access: Access,
     kind: Kind,
 ) -> String {
-    let mut parts = vec![include_str!("../shaders/frame.wgsl").to_string()];
+    let mut parts = vec![
+        include_str!("../shaders/now.wgsl").to_string(),
+        include_str!("../shaders/frame.wgsl").to_string(),
+    ];
     let (reads, clears) = match kind.access(access) {
         Access::Quad => {
             (include_str!("../shaders/access_quad.wgsl"), include_str!("../shaders/clear_quad.wgsl"))
@@ -56,7 +59,7 @@ pub fn compose_with(
     if layout.has_scratch(method) {
         parts.push(include_str!("../shaders/scratch.wgsl").into());
     }
-    if layout.needs_extra(method) {
+    if layout.is_wrapped() {
         parts.push(include_str!("../shaders/wrappers.wgsl").into());
     }
     let lines = layout.has_lines(method) && kind != Kind::MeasureGradients;
@@ -90,6 +93,39 @@ const NEVER_SKIP: &str = "fn taken() -> bool {
 }
 ";
 
+/// For rules whose every step trains.
+const ONLY_TRAINS: &str = "fn trains(tile: Tile, row: Row) -> bool {
+    return true;
+}
+
+fn convert_quad(tile: Tile, i: u32, theta: vec4<f32>, row: Row) -> vec4<f32> {
+    return theta;
+}
+
+fn next_count(tile: Tile, row: Row) -> u32 {
+    return tile.steps + 1u;
+}
+";
+
+/// A rule's conversion of weights, and how a tile remembers which ones it holds.
+fn convert_quad(method: &dyn Method, layout: &SlotLayout) -> String {
+    const REST: &str = "fn trains(tile: Tile, row: Row) -> bool {
+    return !tile.evaluates && !row.evaluates;
+}
+
+fn next_count(tile: Tile, row: Row) -> u32 {
+    return select(tile.steps + u32(trains(tile, row)), tile.steps | EVALUATES, row.evaluates);
+}
+";
+    let mut lines = vec!["if (tile.evaluates == row.evaluates || tile.steps == 0u) {".to_string()];
+    lines.extend(["    return theta;".into(), "}".into()]);
+    lines.extend(load_states(method, layout));
+    let values = LANES.map(|lane| format!("convert(theta.{lane}, s_{lane}, row.h, row.evaluates)"));
+    lines.push(format!("return vec4<f32>({});", values.join(", ")));
+    let parameters = "tile: Tile, i: u32, theta: vec4<f32>, row: Row";
+    function(&format!("fn convert_quad({parameters}) -> vec4<f32>"), &lines) + "\n" + REST
+}
+
 /// The part that depends on the rule's fields and slots: bindings, `load_row`, `update_quad`.
 fn generated(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
     let head =
@@ -104,7 +140,10 @@ fn generated(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
         parts.push(load_row(method, layout, kind));
     }
     match kind {
-        Kind::Apply => parts.push(update_quad(method, layout)),
+        Kind::Apply => {
+            parts.push(update_quad(method, layout));
+            parts.push(if method.converts() { convert_quad(method, layout) } else { ONLY_TRAINS.into() });
+        }
         Kind::MeasureRule => parts.push(measure_quad(method, layout)),
         Kind::MeasureAgreement => parts.push(agreement_quad(method, layout)),
         Kind::MeasureGradients => parts.push(MEASURE_GRADIENTS.into()),
@@ -165,13 +204,11 @@ fn bindings(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
 
 /// `struct Row` and `load_row`: a group's host scalars, and what was measured before this dispatch.
 fn load_row(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
-    let quads = (0..row_quads(method, layout)).map(|quad| format!("let q{quad} = table[first + {quad}u];"));
-    let mut lines = vec![if layout.wrappers.skips() {
-        "let first = tile.row + u32(scratch[1].w) * table[1].z;".to_string()
-    } else {
-        "let first = tile.row;".into()
-    }];
-    lines.extend(quads);
+    let rows = Rows::new(method, layout);
+    let now = (0..rows.now_quads()).map(|quad| format!("let n{quad} = table[tile.row + {quad}u];"));
+    let counted =
+        (0..rows.counted_quads()).map(|quad| format!("let c{quad} = table[tile.counted_row + {quad}u];"));
+    let mut lines: Vec<String> = now.chain(counted).collect();
     let of_tensor = |kind| {
         let (first, step) = (layout.result(method, kind), layout.results_of_tensor(method));
         format!("scratch[{first}u + {step}u * tile.tensor]")
@@ -191,14 +228,21 @@ fn load_row(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
         lines.push(format!("let carried = scratch[{SCRATCH_HEADER}u];"));
     }
     let (mut measured, mut kept) = (LANES.iter(), LANES.iter());
-    let words: Vec<String> = row_fields(method, layout)
+    let word = |row: &str, at: usize| format!("{row}{}.{}", at / 4, LANES[at % 4]);
+    let words: Vec<String> = method
+        .fields()
         .iter()
-        .enumerate()
-        .map(|(i, field)| {
-            let word = format!("q{}.{}", i / 4, LANES[i % 4]);
+        .zip(&rows.places)
+        .map(|(field, place)| {
+            let word = match place {
+                Place::Now(at) => word("n", *at),
+                Place::Counted(at) => word("c", *at),
+                Place::Device => String::new(),
+            };
             match field.kind {
-                FieldKind::Real => format!("bitcast<f32>({word})"),
-                FieldKind::Flag => word,
+                FieldKind::Real | FieldKind::Counted => format!("bitcast<f32>({word})"),
+                FieldKind::Flag | FieldKind::CountedFlag => word,
+                FieldKind::First => "u32(tile.steps == 0u)".into(),
                 FieldKind::Carried if carried => format!("carried.{}", kept.next().unwrap_or(&"x")),
                 FieldKind::Carried => "0.0".into(),
                 _ if known => format!("found.{}", measured.next().unwrap_or(&"x")),
@@ -207,13 +251,15 @@ fn load_row(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
             }
         })
         .collect();
-    let (hyper, rest) = words.split_at(method.fields().len());
     let mut declared = vec!["h: Hyper"];
-    let mut members = vec![format!("Hyper({})", hyper.join(", "))];
-    if layout.needs_extra(method) {
-        declared.push("e: Extra");
-        lines.push(format!("let e = Extra({});", rest.join(", ")));
-        members.push("e".into());
+    let mut members = vec![format!("Hyper({})", words.join(", "))];
+    if let Some(at) = rows.ring {
+        declared.push("ring: u32");
+        members.push(format!("tile.steps % {}", word("n", at)));
+    }
+    if let Some(at) = rows.evaluates {
+        declared.push("evaluates: bool");
+        members.push(format!("{} != 0u", word("n", at)));
     }
     if layout.wrappers.scales_gradients() {
         let wrappers = &layout.wrappers;
@@ -227,7 +273,7 @@ fn load_row(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
         );
         let inverse_scale = given(wrappers.loss_scale.is_some(), "scratch[1].y".into(), "1.0");
         declared.push("factor: f32");
-        members.push(format!("gradient_factor({all_norm}, {tensor_norm}, {inverse_scale}, e)"));
+        members.push(format!("gradient_factor({all_norm}, {tensor_norm}, {inverse_scale}, now)"));
     }
     if layout.wrappers.cautious && kind == Kind::Apply {
         declared.push("caution: f32");
@@ -244,10 +290,8 @@ fn clipped(layout: &SlotLayout) -> &'static str {
     match (layout.wrappers.scales_gradients(), layout.wrappers.max_grad_value.is_some()) {
         (false, false) => "gradient",
         (true, false) => "gradient * row.factor",
-        (false, true) => "clamp(gradient, vec4<f32>(-row.e.max_value), vec4<f32>(row.e.max_value))",
-        (true, true) => {
-            "clamp(gradient * row.factor, vec4<f32>(-row.e.max_value), vec4<f32>(row.e.max_value))"
-        }
+        (false, true) => "clamp(gradient, vec4<f32>(-now.max_value), vec4<f32>(now.max_value))",
+        (true, true) => "clamp(gradient * row.factor, vec4<f32>(-now.max_value), vec4<f32>(now.max_value))",
     }
 }
 
@@ -259,7 +303,7 @@ fn element(layout: &SlotLayout, slot: usize) -> Option<String> {
     Some(match (rank, layout.depths[slot]) {
         (0, 1) => format!("state_{buffer}[at]"),
         (_, 1) => format!("state_{buffer}[{rank}u * slot_stride + at]"),
-        _ => format!("state_{buffer}[({rank}u + row.e.ring) * slot_stride + at]"),
+        _ => format!("state_{buffer}[({rank}u + row.ring) * slot_stride + at]"),
     })
 }
 
@@ -300,26 +344,25 @@ fn function(signature: &str, lines: &[String]) -> String {
     format!("{signature} {{\n{body}}}\n")
 }
 
-/// Lines that evaluate the rule's update of `start` into `theta` and, for a cautious optimizer, what a step
-/// is made of.
-fn updated(method: &dyn Method, layout: &SlotLayout) -> Vec<String> {
+/// Lines that evaluate the rule's `step` from `start`.
+fn stepped(method: &dyn Method, layout: &SlotLayout) -> Vec<String> {
     let mut lines = load_states(method, layout);
     lines.push(format!("let g = {};", clipped(layout)));
     let updates = LANES.map(|lane| format!("update(start.{lane}, g.{lane}, &s_{lane}, row.h)"));
-    lines.push(format!("var theta = vec4<f32>({});", updates.join(", ")));
-    if layout.wrappers.cautious {
-        let decayed = if keep_field(method.fields()).is_some() { "row.h.keep * start" } else { "start" };
-        lines.push(format!("let decayed = {decayed};"));
-        lines.push("let step = decayed - theta;".into());
-    }
+    lines.push(format!("let step = vec4<f32>({});", updates.join(", ")));
     lines
 }
 
 fn update_quad(method: &dyn Method, layout: &SlotLayout) -> String {
     let slots = method.slots();
-    let mut lines = updated(method, layout);
-    if layout.wrappers.cautious {
-        lines.push("theta = decayed - (row.caution * agrees(step, g)) * step;".into());
+    let mut lines = stepped(method, layout);
+    let step = if layout.wrappers.cautious { "(row.caution * agrees(step, g)) * step" } else { "step" };
+    if method.decays() {
+        let decays = LANES.map(|lane| format!("decay(start.{lane}, row.h)")).join(", ");
+        lines.push(format!("let decayed = vec4<f32>({decays});"));
+        lines.push(format!("var theta = start - (decayed + {step});"));
+    } else {
+        lines.push(format!("var theta = start - {step};"));
     }
     lines.push("theta = select(theta, gradient, not_finite(gradient));".into());
     for (slot, name) in slots.iter().enumerate() {
@@ -327,13 +370,14 @@ fn update_quad(method: &dyn Method, layout: &SlotLayout) -> String {
         lines.extend(element(layout, slot).map(|element| format!("{element} = vec4<f32>({values});")));
     }
     if let Some(slow) = element(layout, slots.len()) {
-        lines.push(format!("if (row.e.first != 0u) {{ {slow} = start; }}"));
-        lines.push(format!(
-            "if (row.e.sync != 0u) {{ theta = look_ahead({slow}, theta, row.e); {slow} = theta; }}"
-        ));
+        lines.push(format!("if (tile.steps == 0u) {{ {slow} = start; }}"));
+        lines.push("if ((tile.steps + 1u) % now.k == 0u) {".into());
+        lines.push(format!("    theta = look_ahead({slow}, theta, now);"));
+        lines.push(format!("    {slow} = theta;"));
+        lines.push("}".into());
     }
     if let Some(ema) = element(layout, slots.len() + 1) {
-        lines.push(format!("{ema} = average(select({ema}, start, row.e.first != 0u), theta, row.e);"));
+        lines.push(format!("{ema} = average(select({ema}, start, tile.steps == 0u), theta, now);"));
     }
     lines.push("return theta;".into());
     let parameters = "tile: Tile, i: u32, start: vec4<f32>, gradient: vec4<f32>, row: Row";
@@ -380,7 +424,7 @@ fn carried(method: &dyn Method) -> String {
 
 fn agreement_quad(method: &dyn Method, layout: &SlotLayout) -> String {
     let mut lines = loaded();
-    lines.extend(updated(method, layout));
+    lines.extend(stepped(method, layout));
     lines.push("(*sums)[0] = add_plain((*sums)[0], masked(agrees(step, g), live), careful);".into());
     lines.push("(*sums)[1] = add_plain((*sums)[1], masked(vec4<f32>(1.0), live), careful);".into());
     function(&format!("fn measure_quad({MEASURING})"), &lines)

@@ -4,7 +4,7 @@
 use crate::cpu::Found;
 use crate::error::Refusal;
 use crate::real::Real;
-use crate::rule::{Field, FieldKind, Limit};
+use crate::rule::Limit;
 use serde::{Deserialize, Serialize};
 
 /// Lookahead: every `k` steps the parameters go back to a point between where they are and where they
@@ -105,7 +105,8 @@ pub struct Wrappers {
     /// Largest magnitude of a gradient, above 0, after both.
     pub max_grad_value: Option<f64>,
     /// Micro-batches, at least 1, whose gradients the host has added up in the gradient buffers: every step
-    /// uses their average, and clips that. Goes with `zero_gradients`.
+    /// uses their average, and clips that. Goes with `zero_gradients`. May change from step to step
+    /// ([`Optimizer::wrappers_mut`](crate::Optimizer::wrappers_mut)), as where the last batches of an epoch are fewer.
     pub accumulate: Option<u32>,
     /// Every step leaves zeros in the gradient buffers, in the dispatch that used them, also if the step is
     /// skipped. 4 bytes of traffic a parameter.
@@ -126,18 +127,38 @@ pub struct Wrappers {
 /// Names of the wrappers' slots; they follow the rule's.
 pub const WRAPPER_SLOTS: [&str; 2] = ["slow", "ema"];
 
-/// The words that follow a rule's row where wrappers or a ring need them: `struct Extra`.
-pub const EXTRA_FIELDS: [Field; 9] = [
-    Field { name: "ring", kind: FieldKind::Flag },
-    Field { name: "first", kind: FieldKind::Flag },
-    Field { name: "sync", kind: FieldKind::Flag },
-    Field { name: "alpha", kind: FieldKind::Real },
-    Field { name: "one_minus_decay", kind: FieldKind::Real },
-    Field { name: "max_norm", kind: FieldKind::Real },
-    Field { name: "max_value", kind: FieldKind::Real },
-    Field { name: "max_tensor_norm", kind: FieldKind::Real },
-    Field { name: "average", kind: FieldKind::Real },
-];
+/// Values that [`Wrappers::row`] gives.
+pub const WRAPPER_SCALARS: usize = 8;
+
+/// `struct Now` of `shaders/now.wgsl`: what the host says of one recorded step.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Now {
+    /// Vec4 from the table's first row to the rows of this step.
+    pub rows: u32,
+    /// 0 where the step only converts weights.
+    pub trains: u32,
+    /// Steps between Lookahead's synchronisations.
+    pub k: u32,
+    /// Steps without an overflow before the loss scale grows; 0 without loss scaling.
+    pub interval: u32,
+    /// Lookahead's share of the way forward.
+    pub alpha: f32,
+    /// What an average of the weights takes of the new ones.
+    pub one_minus_decay: f32,
+    /// Largest norm of all gradients.
+    pub max_norm: f32,
+    /// Largest magnitude of a gradient.
+    pub max_value: f32,
+    /// Largest norm of a tensor's gradient.
+    pub max_tensor_norm: f32,
+    /// What the sum of the micro-batches' gradients is multiplied by.
+    pub average: f32,
+    /// Growth of the loss scale.
+    pub growth: f32,
+    /// Back-off of the loss scale.
+    pub backoff: f32,
+}
 
 impl Wrappers {
     /// Checks the ranges.
@@ -205,7 +226,7 @@ impl Wrappers {
     /// Whether gradients are multiplied by something before the rule sees them.
     pub(crate) fn scales_gradients(&self) -> bool {
         let clips = self.max_grad_norm.is_some() || self.max_tensor_norm.is_some();
-        clips || self.loss_scale.is_some() || self.average() != 1.0
+        clips || self.loss_scale.is_some() || self.accumulate.is_some()
     }
 
     /// What the sum of the micro-batches' gradients is multiplied by.
@@ -213,21 +234,74 @@ impl Wrappers {
         1.0 / f64::from(self.accumulate.unwrap_or(1))
     }
 
-    /// The words of step `t`, with the rule's place in its ring.
-    pub fn row(&self, t: u64, ring: u32) -> [f64; EXTRA_FIELDS.len()] {
+    /// The scalars of the step that takes `t` (1 for the first), for the reference.
+    pub fn row(&self, t: u64) -> [f64; WRAPPER_SCALARS] {
         let Lookahead { k, alpha } = self.lookahead.unwrap_or_default();
         let sync = self.lookahead.is_some() && t.is_multiple_of(k.max(1));
         let one_minus_decay = 1.0 - self.ema.unwrap_or(0.0);
-        let [max_norm, max_tensor_norm, max_value] =
-            [self.max_grad_norm, self.max_tensor_norm, self.max_grad_value]
-                .map(|limit| limit.unwrap_or(f64::from(f32::MAX)));
-        let [ring, first, sync] = [f64::from(ring), f64::from(t == 1), f64::from(sync)];
-        [ring, first, sync, alpha, one_minus_decay, max_norm, max_value, max_tensor_norm, self.average()]
+        let [max_norm, max_tensor_norm, max_value] = self.largest();
+        let [first, sync] = [t == 1, sync].map(|flag| f64::from(u8::from(flag)));
+        [first, sync, alpha, one_minus_decay, max_norm, max_value, max_tensor_norm, self.average()]
+    }
+
+    /// The limits of norms and values; the largest number where there is none.
+    fn largest(&self) -> [f64; 3] {
+        let limits = [self.max_grad_norm, self.max_tensor_norm, self.max_grad_value];
+        limits.map(|limit| limit.unwrap_or(f64::from(f32::MAX)))
+    }
+
+    /// The record of a step for the device.
+    pub(crate) fn now(&self, rows: u32, trains: bool) -> Now {
+        let Lookahead { k, alpha } = self.lookahead.unwrap_or_default();
+        let [max_norm, max_tensor_norm, max_value] = self.largest().map(|limit| limit as f32);
+        let scale = self.loss_scale;
+        Now {
+            rows,
+            trains: trains.into(),
+            // A longer interval than a count of steps can reach is never over.
+            k: k.clamp(1, u64::from(u32::MAX)) as u32,
+            interval: scale.map_or(0, |scale| scale.interval),
+            alpha: alpha as f32,
+            one_minus_decay: (1.0 - self.ema.unwrap_or(0.0)) as f32,
+            max_norm,
+            max_value,
+            max_tensor_norm,
+            average: self.average() as f32,
+            growth: scale.map_or(1.0, |scale| scale.growth) as f32,
+            backoff: scale.map_or(1.0, |scale| scale.backoff) as f32,
+        }
+    }
+
+    /// Refuses wrappers that are not `made` with other numbers: what an optimizer's shaders and slots do not have
+    /// cannot be switched on, nor what they have off.
+    pub(crate) fn only_numbers_changed(&self, made: &Self) -> Result<(), Refusal> {
+        let given = |wrappers: &Self| {
+            [
+                ("lookahead", wrappers.lookahead.is_some()),
+                ("ema", wrappers.ema.is_some()),
+                ("max_grad_norm", wrappers.max_grad_norm.is_some()),
+                ("max_tensor_norm", wrappers.max_tensor_norm.is_some()),
+                ("max_grad_value", wrappers.max_grad_value.is_some()),
+                ("accumulate", wrappers.accumulate.is_some()),
+                ("zero_gradients", wrappers.zero_gradients),
+                ("non_finite", wrappers.non_finite == NonFinite::Skip),
+                ("loss_scale", wrappers.loss_scale.is_some()),
+                ("cautious", wrappers.cautious),
+            ]
+        };
+        for ((field, now), (_, before)) in given(self).into_iter().zip(given(made)) {
+            if now != before {
+                let word = |on: bool| if on { "on" } else { "off" };
+                let limit = format!("{}, as the optimizer was made; only numbers can change", word(before));
+                return Err(Refusal::new(field, word(now), limit));
+            }
+        }
+        Ok(())
     }
 }
 
-/// `struct Extra` of the shader, in the arithmetic `R`.
-pub(crate) struct Extra<R> {
+/// The scalars of the wrappers at one step, in the arithmetic `R`.
+pub(crate) struct Around<R> {
     first: bool,
     sync: bool,
     alpha: R,
@@ -238,11 +312,11 @@ pub(crate) struct Extra<R> {
     average: R,
 }
 
-impl<R: Real> Extra<R> {
+impl<R: Real> Around<R> {
     pub(crate) fn from_host(values: &[f64]) -> Self {
-        let [_, first, sync, alpha, one_minus_decay, max_norm, max_value, max_tensor_norm, average] = *values
+        let [first, sync, alpha, one_minus_decay, max_norm, max_value, max_tensor_norm, average] = *values
         else {
-            unreachable!("one value for each of EXTRA_FIELDS")
+            unreachable!("what Wrappers::row gives")
         };
         Self {
             first: first != 0.0,

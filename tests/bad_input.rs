@@ -67,7 +67,7 @@ fn configs() -> Vec<AnyRule> {
 
 #[test]
 fn every_number_is_checked() {
-    let (device, _queue) = device();
+    let (device, queue) = device();
     let params = one_tensor(&device, 8);
     for config in configs() {
         assert!(numbers(&config).iter().any(|(name, _)| *name == "lr"), "{}", config.name());
@@ -80,7 +80,7 @@ fn every_number_is_checked() {
                     }
                 });
                 let parts = ["'weights'", field, &value.to_string(), &limit.to_string()];
-                let error = says(Optimizer::new(&device, &params, [wrong]), &parts);
+                let error = says(Optimizer::new(&device, &queue, &params, [wrong]), &parts);
                 assert!(matches!(error, Error::Config { .. }), "{error:?}");
 
                 let mut kept = config.clone();
@@ -98,12 +98,15 @@ fn every_number_is_checked() {
 
 #[test]
 fn numbers_are_checked_together() {
-    let (device, _queue) = device();
+    let (device, queue) = device();
     let params = one_tensor(&device, 8);
     let madam = MAdam { beta_min: 0.9, beta_max: 0.8, ..MAdam::default() };
-    says(Optimizer::new(&device, &params, [madam]), &["'weights'", "beta_min = 0.9", "beta_max = 0.8"]);
+    says(
+        Optimizer::new(&device, &queue, &params, [madam]),
+        &["'weights'", "beta_min = 0.9", "beta_max = 0.8"],
+    );
     let sgd = Sgd { nesterov: true, ..Sgd::default() };
-    says(Optimizer::new(&device, &params, [sgd]), &["'weights'", "nesterov = true", "momentum"]);
+    says(Optimizer::new(&device, &queue, &params, [sgd]), &["'weights'", "nesterov = true", "momentum"]);
 }
 
 #[test]
@@ -163,7 +166,7 @@ fn json_of_a_rule_gives_the_rule() {
 
 #[test]
 fn names_differ_and_handles_are_of_this_set() {
-    let (device, _queue) = device();
+    let (device, queue) = device();
     let mut params = ParamSet::builder();
     let group = params.group("g");
     params.tensor("fc1.weight", [4, 4], group);
@@ -183,7 +186,7 @@ fn names_differ_and_handles_are_of_this_set() {
     larger.tensor("a", [4], group);
     let foreign_tensor = larger.tensor("b", [4], group);
     let params = one_tensor(&device, 4);
-    let mut optimizer = Optimizer::new(&device, &params, [Adam::default()]).unwrap();
+    let mut optimizer = Optimizer::new(&device, &queue, &params, [Adam::default()]).unwrap();
     let parts = ["tensor handle 1", "has 1"];
     says(params.tensor(foreign_tensor).map(|_| ()), &parts);
     says(params.param(foreign_tensor).map(|_| ()), &parts);
@@ -199,7 +202,7 @@ fn names_differ_and_handles_are_of_this_set() {
 
 #[test]
 fn one_configuration_for_each_group_and_one_rule() {
-    let (device, _queue) = device();
+    let (device, queue) = device();
     let mut params = ParamSet::builder();
     let (decay, _) = (params.group("decay"), params.group("no decay"));
     params.tensor("w", [4], decay);
@@ -207,21 +210,21 @@ fn one_configuration_for_each_group_and_one_rule() {
     for configs in [0, 1, 3] {
         let configs = vec![Adam::default(); configs];
         let parts = ["2 parameter group", &format!("{} configuration", configs.len())];
-        says(Optimizer::new(&device, &params, configs), &parts);
+        says(Optimizer::new(&device, &queue, &params, configs), &parts);
     }
     let mixed = [AnyRule::new(Sgd::default()), AnyRule::new(Adam::default())];
-    says(Optimizer::new(&device, &params, mixed), &["'no decay'", "'adam'", "'sgd'"]);
+    says(Optimizer::new(&device, &queue, &params, mixed), &["'no decay'", "'adam'", "'sgd'"]);
     // All groups share what Prodigy carries from step to step.
     let apart = [Prodigy::default(), Prodigy { d0: 0.5, ..Prodigy::default() }];
     let parts = ["'no decay'", "d = 0.5", "it must be 0.000001, as in the first group"];
-    says(Optimizer::new(&device, &params, apart), &parts);
+    says(Optimizer::new(&device, &queue, &params, apart), &parts);
     let nothing = ParamSet::builder().build(&device).unwrap();
     says(Optimizer::<Adam>::new(&device, &nothing, []), &["0 parameter group"]);
 }
 
 #[test]
 fn shapes_that_cannot_be_addressed() {
-    let (device, _queue) = device();
+    let (device, queue) = device();
     let with_shape = |shape: &[usize]| {
         let mut params = ParamSet::builder();
         let group = params.group("g");
@@ -267,7 +270,7 @@ fn buffer(device: &wgpu::Device, size: u64, usage: BufferUsages) -> wgpu::Buffer
 
 #[test]
 fn buffers_of_the_callers() {
-    let (device, _queue) = device();
+    let (device, queue) = device();
     let make = |size| buffer(&device, size, BufferUsages::STORAGE);
     let (good, other) = (make(64), make(64));
     assert!(externals(&device, &[((&good, 0), (&other, 32))]).is_ok());
@@ -290,7 +293,7 @@ fn buffers_of_the_callers() {
 
 #[test]
 fn tensors_that_share_elements() {
-    let (device, _queue) = device();
+    let (device, queue) = device();
     let [a, b, c, d] = [0; 4].map(|_| buffer(&device, 256, BufferUsages::STORAGE));
     let disjoint = [((&a, 0), (&b, 32)), ((&a, 32), (&b, 0)), ((&c, 0), (&b, 64))];
     assert!(externals(&device, &disjoint).is_ok(), "neighbours do not overlap");
@@ -316,7 +319,7 @@ fn reading_and_writing_need_usages() {
     says(params.download_param(&mut encoder(&device), tensor), &["'w0'", "parameter", "COPY_SRC"]);
     says(params.download_grad(&mut encoder(&device), tensor), &["'w0'", "gradient", "COPY_SRC"]);
     says(params.read_param_blocking(&queue, tensor), &["'w0'", "COPY_SRC"]);
-    let mut optimizer = Optimizer::new(&device, &params, [Adam::default()]).unwrap();
+    let mut optimizer = Optimizer::new(&device, &queue, &params, [Adam::default()]).unwrap();
     optimizer.step(&mut encoder(&device)).unwrap();
 }
 
@@ -326,16 +329,16 @@ fn what_belongs_to_another_device() {
     instance.backends = wgpu::Backends::NOOP;
     instance.backend_options.noop = wgpu::NoopBackendOptions::enabled();
     let instance = wgpu::Instance::new(instance);
-    let [(ours, _queue), (theirs, _)] = [(); 2].map(|()| {
+    let [(ours, queue), (theirs, _)] = [(); 2].map(|()| {
         let adapter = pollster::block_on(instance.request_adapter(&Default::default())).unwrap();
         pollster::block_on(adapter.request_device(&Default::default())).unwrap()
     });
     let params = one_tensor(&theirs, 8);
-    says(Optimizer::new(&ours, &params, [Adam::default()]), &["'adam'", "doesn't match"]);
+    says(Optimizer::new(&ours, &queue, &params, [Adam::default()]), &["'adam'", "doesn't match"]);
     let make = |device| buffer(device, 64, BufferUsages::STORAGE);
     let (param, grad) = (make(&ours), make(&theirs));
     let params = externals(&ours, &[((&param, 0), (&grad, 0))]).unwrap();
-    says(Optimizer::new(&ours, &params, [Adam::default()]), &["'adam'", "doesn't match"]);
+    says(Optimizer::new(&ours, &queue, &params, [Adam::default()]), &["'adam'", "doesn't match"]);
 }
 
 #[test]
@@ -350,7 +353,7 @@ fn tensors_without_elements_are_no_work() {
     let params = params.build(&device).unwrap();
     assert_eq!(params.elements(), 0);
     for config in configs() {
-        let mut optimizer = Optimizer::new(&device, &params, [config]).unwrap();
+        let mut optimizer = Optimizer::new(&device, &queue, &params, [config]).unwrap();
         assert_eq!(optimizer.dispatches_per_step(), 0);
         assert_eq!(optimizer.state_bytes(), 0);
         let mut encoder = encoder(&device);
@@ -371,7 +374,7 @@ fn devices_with_too_small_limits() {
     let bound = |change: fn(&mut Limits), config: Adam| {
         let (device, _queue) = device_with(change);
         let params = one_tensor(&device, 1000);
-        Optimizer::new(&device, &params, [config]).map(|_| ())
+        Optimizer::new(&device, &queue, &params, [config]).map(|_| ())
     };
     let buffers = |limits: &mut Limits| limits.max_storage_buffers_per_shader_stage = 3;
     let parts = ["'adam'", "4 needed", "max_storage_buffers_per_shader_stage is 3"];
@@ -393,7 +396,7 @@ fn devices_with_too_small_limits() {
     }
     let params = params.build(&device).unwrap();
     let parts = ["'adam'", "1000 groups", "max_storage_buffer_binding_size is 16384"];
-    says(Optimizer::new(&device, &params, vec![Adam::default(); 1000]), &parts);
+    says(Optimizer::new(&device, &queue, &params, vec![Adam::default(); 1000]), &parts);
 }
 
 #[test]
@@ -401,7 +404,8 @@ fn devices_with_hardly_any_room() {
     let sized = |change: fn(&mut Limits), len: usize| {
         let (device, _queue) = device_with(change);
         let params = one_tensor(&device, len);
-        Optimizer::new(&device, &params, [MAdam::default()]).map(|optimizer| optimizer.dispatches_per_step())
+        Optimizer::new(&device, &queue, &params, [MAdam::default()])
+            .map(|optimizer| optimizer.dispatches_per_step())
     };
     let tiny = |limits: &mut Limits| limits.max_storage_buffer_binding_size = 256;
     let parts = ["'madam'", "bytes of a binding: 272 needed", "max_storage_buffer_binding_size is 256"];
@@ -425,21 +429,21 @@ fn slots_packed_into_one_buffer_stay_below_the_largest_buffer() {
         limits.max_storage_buffers_per_shader_stage = 4;
     });
     let params = one_tensor(&device, (1 << 18) - 64);
-    let optimizer = Optimizer::new(&device, &params, [MAdam::default()]).unwrap();
+    let optimizer = Optimizer::new(&device, &queue, &params, [MAdam::default()]).unwrap();
     assert_eq!(optimizer.state_bytes(), 4 * 4 * ((1 << 18) - 64));
     assert_eq!(optimizer.dispatches_per_step(), 4);
 }
 
 #[test]
 fn options_out_of_the_ordinary_are_put_right() {
-    let (device, _queue) = device();
+    let (device, queue) = device();
     let params = one_tensor(&device, 5000);
     for tile in [0, 1, 300, u32::MAX] {
         for state_buffers in [0, 1, 100] {
             let mut options = Options::default();
             (options.tile, options.state_buffers) = (Some(tile), Some(state_buffers));
             let mut optimizer =
-                Optimizer::with_options(&device, &params, [MAdam::default()], &options).unwrap();
+                Optimizer::with_options(&device, &queue, &params, [MAdam::default()], &options).unwrap();
             optimizer.step(&mut encoder(&device)).unwrap();
         }
     }
@@ -447,10 +451,11 @@ fn options_out_of_the_ordinary_are_put_right() {
 
 #[test]
 fn wgsl_that_does_not_compile() {
-    let (device, _queue) = device();
+    let (device, queue) = device();
     let params = one_tensor(&device, 8);
     let mut options = Options::default();
     options.wgsl = Some("struct Hyper { lr: f32 } fn update() -> f32 { return nonsense; }".into());
-    let error = says(Optimizer::with_options(&device, &params, [Adam::default()], &options), &["'adam'"]);
+    let error =
+        says(Optimizer::with_options(&device, &queue, &params, [Adam::default()], &options), &["'adam'"]);
     assert!(matches!(error, Error::Shader { .. }), "{error:?}");
 }

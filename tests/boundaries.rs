@@ -104,7 +104,8 @@ fn more_tiles_than_one_dimension(gpu: &Gpu) {
     params.write_param(&gpu.queue, id, &theta).unwrap();
     params.write_grad(&gpu.queue, id, &vec![1.0; len]).unwrap();
     let sgd = AnyRule::new(Sgd { lr: 0.5, ..Sgd::default() });
-    let mut optimizer = wgpu_optim::Optimizer::with_options(&gpu.device, &params, [sgd], &tile(256)).unwrap();
+    let mut optimizer =
+        wgpu_optim::Optimizer::with_options(&gpu.device, &gpu.queue, &params, [sgd], &tile(256)).unwrap();
     assert_eq!(optimizer.dispatches_per_step(), 1);
     let mut encoder = gpu.encoder();
     optimizer.step(&mut encoder).unwrap();

@@ -78,7 +78,7 @@ fn destroyed(gpu: &Gpu, adapter: &Adapter, config: &AnyRule) {
         Ok(values) => assert_eq!(bits(&values), bits(&read.theta[0])),
         Err(error) => lost(Err::<(), _>(error), "a download in flight"),
     }
-    lost(Optimizer::new(&gpu.device, &run.params, [config.clone()]), "a new optimizer");
+    lost(Optimizer::new(&gpu.device, &gpu.queue, &run.params, [config.clone()]), "a new optimizer");
     let mut params = ParamSet::builder();
     let group = params.group("g");
     params.tensor("w", [8], group);

@@ -21,35 +21,38 @@ fn switches(gpu: &Gpu) {
     run.write_theta(&parameters(1, &lens));
     let (mut before, mut memory, mut was) = (run.read(), Memory::default(), false);
     let (mut trained, mut switched) = (0, 0);
-    for (t, evaluate) in (1..).zip([0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 0, 1, 0, 0].map(|flag| flag == 1)) {
+    for (step, evaluate) in (1..).zip([0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 0, 1, 0, 0].map(|flag| flag == 1)) {
         let config = rule(evaluate);
         *run.optimizer.group_mut(group).unwrap() = config.clone();
-        let g = gradients(3, t, &lens);
+        let g = gradients(3, step, &lens);
         run.step(&g);
         let (after, method) = (run.read(), config.method());
-        let row = host_row(method, &Wrappers::default(), t, &mut memory);
+        // Only steps that train count.
+        let (t, mut conversion) = (trained + 1, memory);
+        let memory = if was || evaluate { &mut conversion } else { &mut memory };
+        let row = host_row(method, &Wrappers::default(), t, memory);
         let (theta, slots) = (&before.theta[0], &before.slots[0]);
-        let words = Words { method, row: &row, shape: &[], theta, g: &g[0], slots };
+        let words = Words { method, row: &row, shape: &[], theta, g: &g[0], evaluates: was, slots };
         let expected = expect_step(t, &Wrappers::default(), &[words]).remove(0);
         let inside = |words: &[f32], expected: &[(f64, wgpu_optim::Interval)]| {
             words.iter().zip(expected).all(|(word, (_, allowed))| allowed.contains(f64::from(*word)))
         };
-        assert!(inside(&after.theta[0], &expected.theta), "step {t}: theta");
+        assert!(inside(&after.theta[0], &expected.theta), "step {step}: theta");
         for (slot, expected) in after.slots[0].iter().zip(&expected.slots) {
-            assert!(slot.is_empty() || inside(slot, expected), "step {t}: a slot");
+            assert!(slot.is_empty() || inside(slot, expected), "step {step}: a slot");
         }
         let moved = |a: &[f32], b: &[f32]| a.iter().zip(b).filter(|(a, b)| a != b).count();
         let theta = moved(&after.theta[0], &before.theta[0]);
         let slots: usize = after.slots[0].iter().zip(&before.slots[0]).map(|(a, b)| moved(a, b)).sum();
         match (was, evaluate) {
-            (true, true) => assert_eq!((theta, slots), (0, 0), "step {t}: evaluating on"),
+            (true, true) => assert_eq!((theta, slots), (0, 0), "step {step}: evaluating on"),
             (false, false) => {
-                assert!(theta > 900 && slots > 900, "step {t}: training");
+                assert!(theta > 900 && slots > 900, "step {step}: training");
                 trained += 1;
             }
             _ => {
-                assert_eq!(slots, 0, "step {t}: a conversion leaves the slots");
-                assert!(theta > 500, "step {t}: a conversion moves only {theta} of 1027");
+                assert_eq!(slots, 0, "step {step}: a conversion leaves the slots");
+                assert!(theta > 500, "step {step}: a conversion moves only {theta} of 1027");
                 switched += 1;
             }
         }

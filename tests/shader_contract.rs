@@ -12,8 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use wgpu_optim::plan::Tile;
 use wgpu_optim::shader::{
-    Access, COMBINE, FIXED_BINDINGS, Kind, SlotLayout, WORKGROUP, compose, compose_with, row_fields,
-    row_quads,
+    Access, COMBINE, FIXED_BINDINGS, Kind, NOW_BINDING, Rows, SlotLayout, WORKGROUP, compose, compose_with,
 };
 use wgpu_optim::{AnyRule, Config, FieldKind, Lookahead, LossScale, Method, NonFinite, REGISTRY, Wrappers};
 
@@ -129,7 +128,8 @@ fn combine() {
         .iter()
         .filter_map(|(_, variable)| Some((variable.binding.as_ref()?.binding, variable.name.clone()?)))
         .collect();
-    assert_eq!(names, BTreeSet::from([(0, "segments".into()), (1, "scratch".into())]));
+    assert_eq!(names, BTreeSet::from([(0, "segments".into()), (1, "scratch".into()), (2, "now".into())]));
+    now(&module);
     let [entry] = &module.entry_points[..] else { panic!("one entry point") };
     assert_eq!(entry.name, wgpu_optim::shader::COMBINE_ENTRY_POINT);
     assert_eq!(entry.workgroup_size, [wgpu_optim::shader::COMBINE_WIDTH as u32, 1, 1]);
@@ -145,9 +145,10 @@ fn bindings(composed: &Composed) {
     };
     let (read, write) = (StorageAccess::LOAD, StorageAccess::LOAD | StorageAccess::STORE);
     let mut expected = vec![
-        ("table".to_string(), read, vec4(Scalar::U32)),
+        ("table".to_string(), write, vec4(Scalar::U32)),
         ("params".to_string(), write, element.clone()),
         ("grads".to_string(), if layout.wrappers.zero_gradients { write } else { read }, element),
+        ("now".to_string(), read, vec4(Scalar::U32)),
     ];
     assert_eq!(expected.len(), FIXED_BINDINGS as usize);
     if layout.has_scratch(*method) {
@@ -171,12 +172,39 @@ fn bindings(composed: &Composed) {
         assert_eq!(binding.group, 0);
         let (name, access, element) = &expected[binding.binding as usize];
         assert_eq!(variable.name.as_deref(), Some(name.as_str()), "binding {}", binding.binding);
+        if binding.binding == NOW_BINDING {
+            assert_eq!(variable.space, AddressSpace::Uniform, "{name}");
+            now(module);
+            continue;
+        }
         assert_eq!(variable.space, AddressSpace::Storage { access: *access }, "{name}");
         let TypeInner::Array { base, size: ArraySize::Dynamic, .. } = module.types[variable.ty].inner else {
             panic!("{name} is not a run-time array");
         };
         assert_eq!(&module.types[base].inner, element, "{name}");
     }
+}
+
+/// The record of a step is what the Rust side writes.
+fn now(module: &Module) {
+    use wgpu_optim::Now;
+    let offsets = [
+        ("rows", offset_of!(Now, rows)),
+        ("trains", offset_of!(Now, trains)),
+        ("k", offset_of!(Now, k)),
+        ("interval", offset_of!(Now, interval)),
+        ("alpha", offset_of!(Now, alpha)),
+        ("one_minus_decay", offset_of!(Now, one_minus_decay)),
+        ("max_norm", offset_of!(Now, max_norm)),
+        ("max_value", offset_of!(Now, max_value)),
+        ("max_tensor_norm", offset_of!(Now, max_tensor_norm)),
+        ("average", offset_of!(Now, average)),
+        ("growth", offset_of!(Now, growth)),
+        ("backoff", offset_of!(Now, backoff)),
+    ];
+    let members = members(module, "Now");
+    let members: Vec<_> = members.iter().map(|(name, at, _)| (name.as_str(), *at as usize)).collect();
+    assert_eq!(members, offsets);
 }
 
 fn entry_point(composed: &Composed) {
@@ -197,10 +225,7 @@ fn members(module: &Module, name: &str) -> Vec<(String, u32, TypeInner)> {
 
 fn structs(composed: &Composed) {
     let Composed { method, layout, module, .. } = composed;
-    let scalar = |kind| match kind {
-        FieldKind::Flag => Scalar::U32,
-        _ => Scalar::F32,
-    };
+    let scalar = |kind: FieldKind| if kind.is_flag() { Scalar::U32 } else { Scalar::F32 };
     if composed.kind == Kind::MeasureGradients {
         return; // sees no rule
     }
@@ -209,11 +234,15 @@ fn structs(composed: &Composed) {
     };
     let fields: Vec<_> = (0..).zip(method.fields()).map(field).collect();
     assert_eq!(members(module, "Hyper"), fields);
-    assert!(row_quads(*method, layout) * 4 >= row_fields(*method, layout).len());
-    if layout.needs_extra(*method) {
-        let extra: Vec<_> = (0..).zip(&wgpu_optim::EXTRA_FIELDS).map(field).collect();
-        assert_eq!(members(module, "Extra"), extra);
-    }
+    let rows = Rows::new(*method, layout);
+    let words = |counted: bool| {
+        let of_kind = |kind: &FieldKind| if counted { kind.is_counted() } else { kind.is_of_now() };
+        method.fields().iter().map(|field| field.kind).filter(of_kind).count()
+    };
+    assert!(rows.now_quads() * 4 >= words(false) && rows.counted_quads() == words(true).div_ceil(4));
+    let declares = |name: &str| module.functions.iter().any(|(_, f)| f.name.as_deref() == Some(name));
+    assert_eq!(declares("decay"), method.decays(), "fn decay is declared as the rule says");
+    assert_eq!(declares("convert"), method.converts(), "fn convert is declared as the rule says");
 
     // WGSL has no empty structs.
     let slots = if method.slots().is_empty() { &["none"] } else { method.slots() };
@@ -338,6 +367,7 @@ fn rules_are_whole() {
     let mut shaders = stems("shaders", "wgsl");
     for shared in [
         "frame",
+        "now",
         "access_quad",
         "access_single",
         "clear_quad",

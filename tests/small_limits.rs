@@ -140,7 +140,7 @@ fn no_buffer_for_slots(gpu: &Gpu, config: &AnyRule) {
     let group = params.group("g");
     params.tensor("w", [8], group);
     let params = params.build(&gpu.device).unwrap();
-    let error = Optimizer::new(&gpu.device, &params, [config.clone()]).unwrap_err();
+    let error = Optimizer::new(&gpu.device, &gpu.queue, &params, [config.clone()]).unwrap_err();
     let Error::Limit { needed, limit_name, limit, .. } = &error else { panic!("{error}") };
     assert_eq!((*needed, *limit), (u64::from(needs.fixed) + 1, needs.fixed.into()));
     assert_eq!(*limit_name, "max_storage_buffers_per_shader_stage");

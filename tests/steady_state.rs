@@ -7,9 +7,9 @@ mod common;
 use common::{Gpu, gpu_main, trial};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use wgpu_optim::shader::{Access, Kind, SlotLayout, compose, row_quads};
+use wgpu_optim::shader::{Access, FIXED_BINDINGS, Kind, NOW_BINDING, Rows, SlotLayout, compose};
 use wgpu_optim::wgpu::{self, BufferUsages};
-use wgpu_optim::{AnyRule, Config, GroupId, Optimizer, ParamSet, REGISTRY, Wrappers};
+use wgpu_optim::{AnyRule, Config, GroupId, Now, Optimizer, ParamSet, REGISTRY, Wrappers};
 
 /// Counts the allocations of each thread.
 struct Counting;
@@ -83,7 +83,8 @@ fn model(gpu: &Gpu, config: &AnyRule, tensors: usize, groups: usize) -> Model {
         params.tensor(format!("tensor {i}"), [16], groups[i * groups.len() / tensors]);
     }
     let params = params.build(&gpu.device).unwrap();
-    let optimizer = Optimizer::new(&gpu.device, &params, vec![config.clone(); groups.len()]).unwrap();
+    let optimizer =
+        Optimizer::new(&gpu.device, &gpu.queue, &params, vec![config.clone(); groups.len()]).unwrap();
     assert_eq!(optimizer.dispatches_per_step(), common::dispatches(config.method()));
     Model { optimizer, groups, _params: params }
 }
@@ -102,38 +103,38 @@ fn fewest(gpu: &Gpu, mut record: impl FnMut(&mut wgpu::CommandEncoder)) -> u64 {
 }
 
 fn only_wgpu_allocates(gpu: &Gpu, config: &AnyRule) {
-    let Model { optimizer: mut small, .. } = model(gpu, config, 10, 1);
-    let small = fewest(gpu, |encoder| small.step(encoder).unwrap());
-    let expected = if common::dispatches(config.method()) > 1 {
-        // Several dispatches: at least what a small model takes.
-        small
-    } else {
-        let bare = Bare::new(gpu, config);
-        fewest(gpu, |encoder| bare.step(gpu, encoder))
+    let record = |model: &mut Model, scheduled: bool| {
+        let Model { optimizer, groups, .. } = model;
+        let mut lr = 1e-3;
+        fewest(gpu, |encoder| {
+            lr *= 0.99;
+            for group in groups.iter().filter(|_| scheduled) {
+                optimizer.group_mut(*group).unwrap().set("lr", lr).unwrap();
+            }
+            optimizer.step(encoder).unwrap();
+        })
     };
-    assert!(expected > 0, "wgpu allocates, and the counter counts");
-    assert_eq!(small, expected, "a small model");
-
-    let mut large = model(gpu, config, TENSORS, GROUPS);
-    let Model { optimizer, .. } = &mut large;
-    assert_eq!(fewest(gpu, |encoder| optimizer.step(encoder).unwrap()), expected);
-
-    let Model { optimizer, groups, .. } = &mut large;
-    let mut lr = 1e-3;
-    let scheduled = fewest(gpu, |encoder| {
-        lr *= 0.99;
-        for group in &*groups {
-            optimizer.group_mut(*group).unwrap().set("lr", lr).unwrap();
-        }
-        optimizer.step(encoder).unwrap();
-    });
-    assert_eq!(scheduled, expected, "with a schedule");
+    for scheduled in [false, true] {
+        let small = record(&mut model(gpu, config, 10, 1), scheduled);
+        let expected = if common::dispatches(config.method()) > 1 {
+            // Several dispatches: at least what a small model takes.
+            small
+        } else {
+            let bare = Bare::new(gpu, config);
+            fewest(gpu, |encoder| bare.step(gpu, encoder, scheduled))
+        };
+        assert!(expected > 0, "wgpu allocates, and the counter counts");
+        assert_eq!(small, expected, "a small model, scheduled: {scheduled}");
+        assert_eq!(record(&mut model(gpu, config, TENSORS, GROUPS), scheduled), expected, "{scheduled}");
+    }
 }
 
-/// The wgpu calls of a step and nothing else.
+/// The wgpu calls of a step and nothing else: what is set, what follows from the count, the record, and one pass.
 struct Bare {
-    rows: Vec<u8>,
+    set: Vec<u8>,
+    counted: Vec<u8>,
     table: wgpu::Buffer,
+    record: wgpu::Buffer,
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
     label: String,
@@ -161,16 +162,19 @@ impl Bare {
             compilation_options: Default::default(),
             cache: None,
         });
-        let rows = vec![0; GROUPS * row_quads(method, &layout) * 16];
-        let buffer = |_| {
+        let rows = Rows::new(method, &layout);
+        let (set, counted) = (rows.now_quads() * 16, rows.counted_quads() * 16);
+        let buffer = |binding: u32| {
+            let uniform = binding == NOW_BINDING;
+            let kind = if uniform { BufferUsages::UNIFORM } else { BufferUsages::STORAGE };
             gpu.device.create_buffer(&wgpu::BufferDescriptor {
                 label: None,
-                size: 32 + rows.len() as u64,
-                usage: BufferUsages::STORAGE | BufferUsages::COPY_DST,
+                size: 256 + (set + counted) as u64,
+                usage: kind | BufferUsages::COPY_DST,
                 mapped_at_creation: false,
             })
         };
-        let buffers: Vec<_> = (0..3 + buffers).map(buffer).collect();
+        let buffers: Vec<_> = (0..FIXED_BINDINGS + buffers as u32).map(buffer).collect();
         let entries: Vec<_> = (0..)
             .zip(&buffers)
             .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
@@ -181,19 +185,21 @@ impl Bare {
             entries: &entries,
         });
         let label = format!("wgpu-optim: {}", config.name());
-        Self { rows, table: buffers[0].clone(), pipeline, bind_group, label }
+        let (table, record) = (buffers[0].clone(), buffers[NOW_BINDING as usize].clone());
+        Self { set: vec![0; set], counted: vec![0; counted], table, record, pipeline, bind_group, label }
     }
 
-    fn step(&self, gpu: &Gpu, encoder: &mut wgpu::CommandEncoder) {
-        let staging = gpu.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("wgpu-optim: host scalars"),
-            size: self.rows.len() as u64,
-            usage: BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC,
-            mapped_at_creation: true,
-        });
-        staging.get_mapped_range_mut(..).unwrap().copy_from_slice(&self.rows);
-        staging.unmap();
-        encoder.copy_buffer_to_buffer(&staging, 0, &self.table, 16, self.rows.len() as u64);
+    fn step(&self, gpu: &Gpu, encoder: &mut wgpu::CommandEncoder, scheduled: bool) {
+        let write = |buffer: &wgpu::Buffer, at: u64, bytes: &[u8]| {
+            if let Some(size) = wgpu::BufferSize::new(bytes.len() as u64) {
+                gpu.queue.write_buffer_with(buffer, at, size).unwrap().copy_from_slice(bytes);
+            }
+        };
+        if scheduled {
+            write(&self.table, 48, &self.set);
+        }
+        write(&self.table, 48 + self.set.len() as u64, &self.counted);
+        write(&self.record, 0, &[0; std::mem::size_of::<Now>()]);
         let label = Some(&*self.label);
         let mut pass =
             encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label, timestamp_writes: None });

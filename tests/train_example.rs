@@ -179,7 +179,8 @@ fn run(gpu: &Gpu, arguments: &[&str]) -> (Run, Vec<u32>) {
     let (epochs, batch) = args.length();
     let network = Network::new(&gpu.device, &gpu.queue, &data, &network::HIDDEN, batch).unwrap();
     let (name, rule) = args.rules().unwrap().remove(0);
-    let run = train(&network, &gpu.device, (&name, &rule), epochs, args.seed, |_, _| ()).unwrap();
+    let run =
+        train(&network, (&gpu.device, &gpu.queue), (&name, &rule), epochs, args.seed, |_, _| ()).unwrap();
     let weight = network.params.find("layer1.weight").unwrap();
     let weight = network.params.read_param_blocking(&gpu.queue, weight).unwrap();
     (run, weight.iter().map(|w| w.to_bits()).collect())

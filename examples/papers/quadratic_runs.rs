@@ -116,7 +116,7 @@ impl<C: Config> Runs<C> {
             builder.external(format!("{name} {config}"), [2 * cells], group, at(&theta), at(&g));
         }
         let params = builder.build(&lab.device)?;
-        let optimizer = Optimizer::with_options(&lab.device, &params, configs.to_vec(), options)?;
+        let optimizer = Optimizer::with_options(&lab.device, &lab.queue, &params, configs.to_vec(), options)?;
         let settings = lab.upload("settings", plan.settings);
         let constants =
             [("RUNS", plan.runs as f64), ("CONFIGS", configs.len() as f64), ("SEED", f64::from(plan.seed))];

@@ -196,7 +196,7 @@ fn react<C: Config>(
     });
     let tensor = tensors.collect::<Vec<_>>()[0];
     let params = builder.build(&lab.device)?;
-    let mut optimizer = Optimizer::new(&lab.device, &params, [rule(0.0), rule(ALPHA)])?;
+    let mut optimizer = Optimizer::new(&lab.device, &lab.queue, &params, [rule(0.0), rule(ALPHA)])?;
 
     let events = lab.upload("events", &EVENTS);
     let count = (AT + AFTER) * 2 * EVENTS.len();

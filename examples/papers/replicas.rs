@@ -249,8 +249,12 @@ fn methods(
         }
         at += settings.len();
         let set = builder.build(&lab.device)?;
-        let optimizer =
-            Optimizer::new(&lab.device, &set, settings.iter().map(|setting| setting.rule.clone()))?;
+        let optimizer = Optimizer::new(
+            &lab.device,
+            &lab.queue,
+            &set,
+            settings.iter().map(|setting| setting.rule.clone()),
+        )?;
         let rate = |setting: &Setting| Some((setting.rule.get("lr")?, setting.factor.clone()));
         let rates = settings.iter().map(rate).collect::<Option<_>>().context("every rule here has a rate")?;
         methods.push(Method { params: set, optimizer, tensors, rates });

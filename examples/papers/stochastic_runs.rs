@@ -141,7 +141,7 @@ fn lane(lab: &Lab, entrant: &Entrant, plan: &Plan<'_>, last: u32, draws: &wgpu::
         .map(|group| builder.tensor(format!("theta {}", group.index()), [each], *group))
         .collect();
     let params = builder.build(&lab.device)?;
-    let optimizer = Optimizer::new(&lab.device, &params, entrant.rules.iter().cloned())?;
+    let optimizer = Optimizer::new(&lab.device, &lab.queue, &params, entrant.rules.iter().cloned())?;
     ensure!(optimizer.dispatches_per_step() == 1, "too many runs for this adapter's bindings");
     let start: Vec<f32> = plan.starts.iter().flat_map(|start| vec![*start; plan.runs]).collect();
     for tensor in &tensors {

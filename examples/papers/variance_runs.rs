@@ -150,7 +150,7 @@ impl<C: Config> Runner<C> {
             builder.external(format!("rates {number}"), [len], group, at(&theta), at(g));
         }
         let params = builder.build(&lab.device)?;
-        let optimizer = Optimizer::new(&lab.device, &params, rules)?;
+        let optimizer = Optimizer::new(&lab.device, &lab.queue, &params, rules)?;
 
         let all = (size.main + (GROUPS.len() - 1) * size.side) / BLOCK;
         let sums = lab.storage("sums", 2 * all * records.len());

@@ -102,7 +102,7 @@ pub fn on_gpu(
     let params = builder.build(device)?;
     let mut options = Options::default();
     options.wrappers = setup.wrappers;
-    let mut optimizer = Optimizer::with_options(device, &params, [setup.rule.clone()], &options)?;
+    let mut optimizer = Optimizer::with_options(device, queue, &params, [setup.rule.clone()], &options)?;
     for (id, tensor) in ids.iter().zip(&trajectory.tensors) {
         params.write_param(queue, *id, &tensor.init)?;
     }

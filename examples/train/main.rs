@@ -61,10 +61,11 @@ fn run(args: &Args) -> Result<()> {
     let mut runs = vec![];
     for (label, rule) in &rules {
         let bar = report::bar(label, steps);
-        let run = training::train(&network, &device, (label, rule), epochs, args.seed, |done, test| {
-            bar.set_position(done as u64);
-            bar.set_message(report::short(test));
-        });
+        let run =
+            training::train(&network, (&device, &queue), (label, rule), epochs, args.seed, |done, test| {
+                bar.set_position(done as u64);
+                bar.set_message(report::short(test));
+            });
         bar.finish_and_clear();
         let run = run.with_context(|| label.clone())?;
         eprintln!("{}", report::line(&run));

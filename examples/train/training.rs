@@ -62,7 +62,7 @@ impl Run {
 /// test's last score.
 pub fn train(
     network: &Network,
-    device: &wgpu_optim::wgpu::Device,
+    (device, queue): (&wgpu_optim::wgpu::Device, &wgpu_optim::wgpu::Queue),
     (name, config): (&str, &AnyRule),
     epochs: usize,
     seed: u64,
@@ -73,7 +73,7 @@ pub fn train(
     if biases.get("weight_decay").is_some() {
         biases.set("weight_decay", 0.0)?;
     }
-    let mut optimizer = Optimizer::new(device, &network.params, [config.clone(), biases])?;
+    let mut optimizer = Optimizer::new(device, queue, &network.params, [config.clone(), biases])?;
 
     // A rule may go without a rate.
     let rates: Vec<_> = network.groups.iter().filter_map(|group| Some((*group, config.get("lr")?))).collect();

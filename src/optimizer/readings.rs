@@ -92,8 +92,8 @@ impl<C: Config> Optimizer<C> {
         }
     }
 
-    /// Bytes on the device beyond parameters, gradients and slots: tables, partial sums, one step's upload,
-    /// and padding in the slots. See also [`ParamSet::overhead_bytes`](crate::ParamSet::overhead_bytes).
+    /// Bytes on the device beyond parameters, gradients and slots: tables with their rings of host
+    /// scalars, partial sums, and padding in the slots. See also [`ParamSet::overhead_bytes`](crate::ParamSet::overhead_bytes).
     pub fn overhead_bytes(&self) -> u64 {
         let tables: u64 = self.built.windows.iter().map(|window| window.table.size()).sum();
         let norms = self.built.scratch.as_ref().map_or(0, wgpu::Buffer::size);
@@ -102,7 +102,8 @@ impl<C: Config> Optimizer<C> {
         let line_bytes = lines.map_or(0, |(buffer, _)| buffer.size());
         let kept = lines.map_or(0, |(_, lines)| lines.kept as u64 * ELEMENT);
         let slots = elements * u64::from(self.layout.total()) * ELEMENT + kept;
-        tables + norms + line_bytes - kept + self.rows.len() as u64 * 4 + ELEMENT + self.state_bytes() - slots
+        let count = self.counts.as_ref().map_or(0, |_| ELEMENT);
+        tables + self.built.now.size() + norms + line_bytes - kept + count + self.state_bytes() - slots
     }
 
     /// Bytes of the slots on the device.

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 /// m     <- beta1 m + (1 - beta1) g
 /// c     <- beta2 c + (1 - beta2) |g|^alpha
 /// tau   =  c^(1 / alpha)
-/// theta <- keep theta - lr min(tau / (|m| + eps), 1) m
-///                                             keep = 1 - lr weight_decay with mode "decoupled", else 1
+/// theta <- theta - (lr_wd theta + lr min(tau / (|m| + eps), 1) m)
+///                                             lr_wd = lr weight_decay with mode "decoupled", else 0
 /// ```
 /// m and c start at 0 without a correction, so the first steps are small: with alpha = 1 the first moves
 /// by `lr (1 - beta2) |g|`, and it takes about 1 / (1 - beta2) steps until the threshold is there.
@@ -76,7 +76,7 @@ impl Default for ACClip {
 crate::equation! {
     hyper {
         beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real, alpha: real,
-        inv_alpha: real, eps: real, lr: real, l2: real, keep: real, power: flag,
+        inv_alpha: real, eps: real, lr: real, l2: real, lr_wd: real, power: flag,
     }
     state { m, c }
 }
@@ -125,18 +125,14 @@ impl Rule for ACClip {
             find: "(*s).c = h.beta2 * (*s).c + h.one_minus_beta2 * moment;",
             replace: "",
         },
-        Mutant { name: "step x 1.02", find: "- h.lr * (min", replace: "- 1.02 * h.lr * (min" },
+        Mutant { name: "step x 1.02", find: "h.lr * (min", replace: "1.02 * h.lr * (min" },
         Mutant {
             name: "sign lost",
             find: "(min(ratio, 1.0) * (*s).m)",
             replace: "(min(ratio, 1.0) * abs((*s).m))",
         },
-        Mutant {
-            name: "no step",
-            find: "h.keep * theta - h.lr * (min(ratio, 1.0) * (*s).m)",
-            replace: "theta",
-        },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "no step", find: "h.lr * (min(ratio, 1.0) * (*s).m)", replace: "theta" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
     ];
     type Hyper<R: Real> = Hyper<R>;
@@ -167,13 +163,19 @@ impl Rule for ACClip {
             eps: self.eps,
             lr: self.lr,
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
             power: match self.alpha {
                 1.0 => 1,
                 2.0 => 2,
                 _ => 0,
             },
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
@@ -195,7 +197,7 @@ impl Rule for ACClip {
         }
         let size = s.m.abs() + h.eps;
         let ratio = size.if_zero(one, tau / size);
-        h.keep * theta - h.lr * (ratio.min(one) * s.m)
+        h.lr * (ratio.min(one) * s.m)
     }
 
     fn variants() -> Vec<Self> {

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 /// g     <- g + l2 theta                       l2 = weight_decay with mode "l2", else 0
 /// m     <- beta1 m + (1 - beta1) g
 /// s     <- beta2 s + (1 - beta2) (g - m)^2 + eps
-/// theta <- keep theta - (lr / bc1) m / (sqrt(s / bc2) + eps)
+/// theta <- theta - (lr_wd theta + (lr / bc1) m / (sqrt(s / bc2) + eps))
 ///                                             bc1 = 1 - beta1^t, bc2 = 1 - beta2^t
-///                                             keep = 1 - lr weight_decay with mode "decoupled", else 1
+///                                             lr_wd = lr weight_decay with mode "decoupled", else 0
 ///
 /// amsgrad:  s_max <- max(s_max, s),           s_max in the place of s under the root
 /// rectify:  as RAdam with threshold 5 and fallback "sgd", s in the place of v
@@ -84,8 +84,8 @@ const THRESHOLD: f64 = 5.0;
 
 crate::equation! {
     hyper {
-        beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real, inv_c2: real, eps: real,
-        eps_in_s: real, step_size: real, l2: real, keep: real, adaptive: flag, amsgrad: flag,
+        beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real, inv_c2: counted, eps: real,
+        eps_in_s: real, lr: real, correction: counted, l2: real, lr_wd: real, adaptive: counted_flag, amsgrad: flag,
     }
     state { m, s, s_max }
 }
@@ -130,14 +130,18 @@ impl Rule for AdaBelief {
             replace: "",
         },
         Mutant { name: "s not stored", find: "(*s).s = h.beta2", replace: "let s_new = h.beta2" },
-        Mutant { name: "step x 1.02", find: "- h.step_size", replace: "- 1.02 * h.step_size" },
+        Mutant {
+            name: "step x 1.02",
+            find: "return h.lr * h.correction",
+            replace: "return 1.02 * h.lr * h.correction",
+        },
         Mutant {
             name: "sign lost",
-            find: "h.step_size * direction",
-            replace: "h.step_size * abs(direction)",
+            find: "h.lr * h.correction * direction",
+            replace: "h.lr * h.correction * abs(direction)",
         },
-        Mutant { name: "no step", find: "h.keep * theta - h.step_size * direction", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "no step", find: "return h.lr * h.correction * direction", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
     ];
     type Hyper<R: Real> = Hyper<R>;
@@ -165,10 +169,10 @@ impl Rule for AdaBelief {
     fn hyper(&self, t: u64, _: &mut Memory) -> Hyper<f64> {
         let decay = self.weight_decay_mode.scalars(self.weight_decay, self.lr);
         let (bc1, bc2) = (1.0 - beta_power(self.beta1, t), 1.0 - beta_power(self.beta2, t));
-        let (adaptive, step_size, c2) = match self.rectify.then(|| rectification(self.beta2, t, THRESHOLD)) {
-            None => (1, self.lr / bc1, bc2),
-            Some(Some(r)) => (1, self.lr * r * bc2.sqrt() / bc1, 1.0),
-            Some(None) => (0, self.lr / bc1, 1.0),
+        let (adaptive, correction, c2) = match self.rectify.then(|| rectification(self.beta2, t, THRESHOLD)) {
+            None => (1, 1.0 / bc1, bc2),
+            Some(Some(r)) => (1, r * bc2.sqrt() / bc1, 1.0),
+            Some(None) => (0, 1.0 / bc1, 1.0),
         };
         Hyper {
             beta1: self.beta1,
@@ -178,12 +182,19 @@ impl Rule for AdaBelief {
             inv_c2: 1.0 / c2,
             eps: self.eps,
             eps_in_s: self.eps / (1.0 - self.beta2),
-            step_size,
+            lr: self.lr,
+            correction,
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
             adaptive,
             amsgrad: self.amsgrad.into(),
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
@@ -200,7 +211,7 @@ impl Rule for AdaBelief {
         if h.adaptive != 0 {
             direction = s.m / ((variance * h.inv_c2).sqrt() + h.eps);
         }
-        h.keep * theta - h.step_size * direction
+        h.lr * h.correction * direction
     }
 
     fn variants() -> Vec<Self> {

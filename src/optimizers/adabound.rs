@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 /// f     =  final_lr lr / base_lr
 /// low   =  f gamma t / (gamma t + 1),  high = f (1 + 1 / (gamma t))
 /// eta   =  clip((lr sqrt(bc2) / bc1) / (sqrt(v) + eps), low, high)
-/// theta <- keep theta - eta m                 bc1 = 1 - beta1^t, bc2 = 1 - beta2^t
-///                                             keep = 1 - lr weight_decay with mode "decoupled", else 1
+/// theta <- theta - (lr_wd theta + eta m)      bc1 = 1 - beta1^t, bc2 = 1 - beta2^t
+///                                             lr_wd = lr weight_decay with mode "decoupled", else 0
 ///
 /// amsbound: v_max <- max(v_max, v),           v_max in the place of v under the root
 /// ```
@@ -86,26 +86,28 @@ impl Default for AdaBound {
 }
 
 impl AdaBound {
-    /// The bounds of step `t`.
-    fn bounds(&self, t: u64, memory: &mut Memory) -> (f64, f64) {
+    /// The rate that both bounds close in on: SGD's, which follows the schedule of `lr`. Relative to the first rate
+    /// above 0, which `memory` keeps, where no `base_lr` says otherwise.
+    fn final_rate(&self, memory: &mut Memory) -> f64 {
         if memory[0] == 0.0 {
             memory[0] = self.lr;
         }
-        if self.lr == 0.0 {
-            return (0.0, 0.0);
-        }
-        let f = self.final_lr * self.lr / self.base_lr.unwrap_or(memory[0]);
+        if self.lr == 0.0 { 0.0 } else { self.final_lr * self.lr / self.base_lr.unwrap_or(memory[0]) }
+    }
+
+    /// The shares of that rate which the bounds are in step `t`.
+    fn shares(&self, t: u64) -> (f64, f64) {
         let gamma_t = self.gamma * t as f64;
-        let high = if f == 0.0 { 0.0 } else { f + f / gamma_t };
-        // Without bounds, or as good as: WGSL has no infinity.
-        (f * gamma_t / (gamma_t + 1.0), high.min(f64::from(f32::MAX)))
+        // Without an upper bound, or as good as: WGSL has no infinity.
+        let largest = f64::from(f32::MAX) / self.final_lr.max(1.0) / 1e6;
+        (gamma_t / (gamma_t + 1.0), (1.0 + 1.0 / gamma_t).min(largest))
     }
 }
 
 crate::equation! {
     hyper {
         beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real, eps: real,
-        step_size: real, low: real, high: real, l2: real, keep: real, amsbound: flag,
+        lr: real, correction: counted, final_rate: real, low_share: counted, high_share: counted, l2: real, lr_wd: real, amsbound: flag,
     }
     state { m, v, v_max }
 }
@@ -118,18 +120,18 @@ impl Rule for AdaBound {
         Mutant { name: "eps dropped", find: "sqrt(v) + h.eps", replace: "sqrt(v)" },
         Mutant {
             name: "bounds dropped",
-            find: "clamp(h.step_size / (sqrt(v) + h.eps), h.low, h.high)",
-            replace: "h.step_size / (sqrt(v) + h.eps)",
+            find: "clamp(h.lr * h.correction / (sqrt(v) + h.eps), low, high)",
+            replace: "h.lr * h.correction / (sqrt(v) + h.eps)",
         },
         Mutant {
             name: "lower bound dropped",
-            find: "clamp(h.step_size / (sqrt(v) + h.eps), h.low, h.high)",
-            replace: "min(h.step_size / (sqrt(v) + h.eps), h.high)",
+            find: "clamp(h.lr * h.correction / (sqrt(v) + h.eps), low, high)",
+            replace: "min(h.lr * h.correction / (sqrt(v) + h.eps), high)",
         },
         Mutant {
             name: "upper bound dropped",
-            find: "clamp(h.step_size / (sqrt(v) + h.eps), h.low, h.high)",
-            replace: "max(h.step_size / (sqrt(v) + h.eps), h.low)",
+            find: "clamp(h.lr * h.correction / (sqrt(v) + h.eps), low, high)",
+            replace: "max(h.lr * h.correction / (sqrt(v) + h.eps), low)",
         },
         Mutant { name: "amsbound dropped", find: "v = max((*s).v_max, (*s).v);", replace: "" },
         Mutant { name: "maximum not stored", find: "(*s).v_max = v;", replace: "" },
@@ -148,10 +150,10 @@ impl Rule for AdaBound {
             find: "(*s).v = h.beta2 * (*s).v + h.one_minus_beta2 * (g * g);\n    var v = (*s).v;",
             replace: "var v = h.beta2 * (*s).v + h.one_minus_beta2 * (g * g);",
         },
-        Mutant { name: "step x 1.02", find: "- eta * (*s).m", replace: "- 1.02 * eta * (*s).m" },
+        Mutant { name: "step x 1.02", find: "return eta", replace: "return 1.02 * eta" },
         Mutant { name: "sign lost", find: "eta * (*s).m", replace: "eta * abs((*s).m)" },
-        Mutant { name: "no step", find: "h.keep * theta - eta * (*s).m", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "no step", find: "return eta * (*s).m", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
     ];
     type Hyper<R: Real> = Hyper<R>;
@@ -177,20 +179,28 @@ impl Rule for AdaBound {
     fn hyper(&self, t: u64, memory: &mut Memory) -> Hyper<f64> {
         let decay = self.weight_decay_mode.scalars(self.weight_decay, self.lr);
         let (bc1, bc2) = (1.0 - beta_power(self.beta1, t), 1.0 - beta_power(self.beta2, t));
-        let (low, high) = self.bounds(t, memory);
+        let (low_share, high_share) = self.shares(t);
         Hyper {
             beta1: self.beta1,
             one_minus_beta1: 1.0 - self.beta1,
             beta2: self.beta2,
             one_minus_beta2: 1.0 - self.beta2,
             eps: self.eps,
-            step_size: self.lr * bc2.sqrt() / bc1,
-            low,
-            high,
+            lr: self.lr,
+            correction: bc2.sqrt() / bc1,
+            final_rate: self.final_rate(memory),
+            low_share,
+            high_share,
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
             amsbound: self.amsbound.into(),
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
@@ -202,8 +212,9 @@ impl Rule for AdaBound {
             v = s.v_max.max(s.v);
             s.v_max = v;
         }
-        let eta = (h.step_size / (v.sqrt() + h.eps)).clamp(h.low, h.high);
-        h.keep * theta - eta * s.m
+        let (low, high) = (h.final_rate * h.low_share, h.final_rate * h.high_share);
+        let eta = (h.lr * h.correction / (v.sqrt() + h.eps)).clamp(low, high);
+        eta * s.m
     }
 
     fn variants() -> Vec<Self> {
@@ -232,7 +243,10 @@ mod tests {
 
     #[test]
     fn bounds_close_in_on_the_final_rate_and_follow_the_schedule() {
-        let bounds = |adabound: &AdaBound, t| adabound.bounds(t, &mut [1e-3, 0.0, 0.0, 0.0]);
+        let bounds = |adabound: &AdaBound, t| {
+            let (rate, shares) = (adabound.final_rate(&mut [1e-3, 0.0, 0.0, 0.0]), adabound.shares(t));
+            (rate * shares.0, rate * shares.1)
+        };
         let (low, high) = bounds(&AdaBound::default(), 1_000_000);
         assert!(low < 0.1 && high > 0.1 && high - low < 3e-4, "{low} {high}");
         let (low, high) = bounds(&AdaBound { lr: 1e-4, ..AdaBound::default() }, 1_000_000);
@@ -244,15 +258,11 @@ mod tests {
     #[test]
     fn base_lr_is_the_first_rate_above_zero() {
         let mut memory = Memory::default();
-        let mut at = |t, lr| AdaBound { lr, ..AdaBound::default() }.bounds(t, &mut memory);
-        assert_eq!(at(1, 0.0), (0.0, 0.0));
-        assert_eq!(
-            at(2, 0.01),
-            AdaBound { base_lr: Some(0.01), lr: 0.01, ..AdaBound::default() }.bounds(2, &mut [0.0; 4])
-        );
-        assert_eq!(
-            at(3, 0.05),
-            AdaBound { base_lr: Some(0.01), lr: 0.05, ..AdaBound::default() }.bounds(3, &mut [0.0; 4])
-        );
+        let mut at = |lr| AdaBound { lr, ..AdaBound::default() }.final_rate(&mut memory);
+        let based =
+            |lr| AdaBound { base_lr: Some(0.01), lr, ..AdaBound::default() }.final_rate(&mut [0.0; 4]);
+        assert_eq!(at(0.0), 0.0);
+        assert_eq!(at(0.01), based(0.01));
+        assert_eq!(at(0.05), based(0.05));
     }
 }

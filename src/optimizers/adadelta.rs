@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// v     <- rho v + (1 - rho) g^2
 /// d     =  sqrt(x + eps) / sqrt(v + eps) g
 /// x     <- rho x + (1 - rho) d^2
-/// theta <- keep theta - lr d                  keep = 1 - lr weight_decay with mode "decoupled", else 1
+/// theta <- theta - (lr_wd theta + lr d)       lr_wd = lr weight_decay with mode "decoupled", else 0
 /// ```
 ///
 /// **State**: `v`, `x` f32, start at 0, 8 bytes a parameter.
@@ -55,7 +55,7 @@ impl Default for AdaDelta {
 }
 
 crate::equation! {
-    hyper { rho: real, one_minus_rho: real, eps: real, lr: real, l2: real, keep: real }
+    hyper { rho: real, one_minus_rho: real, eps: real, lr: real, l2: real, lr_wd: real }
     state { v, x }
 }
 
@@ -91,8 +91,8 @@ impl Rule for AdaDelta {
         },
         Mutant { name: "step x 1.02", find: "h.lr * d;", replace: "1.02 * h.lr * d;" },
         Mutant { name: "sign lost", find: "h.lr * d;", replace: "h.lr * abs(d);" },
-        Mutant { name: "no step", find: "h.keep * theta - h.lr * d", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "no step", find: "return h.lr * d", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
         Mutant { name: "v not stored", find: "(*s).x = h.rho", replace: "(*s).v = 0.0;\n    (*s).x = h.rho" },
         Mutant { name: "x not stored", find: "(*s).x = h.rho", replace: "let x = h.rho" },
@@ -119,8 +119,14 @@ impl Rule for AdaDelta {
             eps: self.eps,
             lr: self.lr,
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
@@ -128,7 +134,7 @@ impl Rule for AdaDelta {
         s.v = h.rho * s.v + h.one_minus_rho * (g * g);
         let d = (s.x + h.eps).sqrt() / (s.v + h.eps).sqrt() * g;
         s.x = h.rho * s.x + h.one_minus_rho * (d * d);
-        h.keep * theta - h.lr * d
+        h.lr * d
     }
 
     fn variants() -> Vec<Self> {

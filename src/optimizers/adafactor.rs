@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 /// u     =  g / (sqrt(r / mean r) sqrt(c))
 /// u     <- u / max(1, rms(u) / clip_threshold)                   rms over the tensor
 /// m     <- beta1 m + (1 - beta1) alpha u                         alpha = max(eps2, rms(theta)) rho
-/// theta <- keep theta - m                                        keep = 1 - rho weight_decay
+/// theta <- theta - (lr_wd theta + m)                             lr_wd = rho weight_decay
 ///
 /// rho = min(1e-2, 1 / sqrt(t)) with relative_step, else lr
 /// ```
@@ -85,8 +85,8 @@ impl Default for Adafactor {
 
 crate::equation! {
     hyper {
-        beta2: real, one_minus_beta2: real, eps1: real, eps2: real, inv_clip_threshold: real, rho: real,
-        beta1: real, one_minus_beta1: real, keep: real, u_norm: norm, theta_norm: norm, root_count: norm,
+        beta2: counted, one_minus_beta2: counted, eps1: real, eps2: real, inv_clip_threshold: real, lr: real, rho: counted,
+        beta1: real, one_minus_beta1: real, lr_wd: real, u_norm: norm, theta_norm: norm, root_count: norm,
     }
     state { r: rows, c: columns, m }
 }
@@ -123,14 +123,14 @@ impl Rule for Adafactor {
         },
         Mutant { name: "eps2 dropped", find: "max(h.eps2, ", replace: "max(0.0, " },
         Mutant { name: "no momentum", find: "h.beta1 * (*s).m + h.one_minus_beta1 *", replace: "1.0 *" },
-        Mutant { name: "decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "decay dropped", find: "h.lr_wd * h.rho * theta", replace: "0.0" },
         Mutant {
             name: "step x 1.02",
             find: "h.theta_norm / h.root_count)",
             replace: "1.02 * h.theta_norm / h.root_count)",
         },
-        Mutant { name: "sign lost", find: "theta - (*s).m", replace: "theta - abs((*s).m)" },
-        Mutant { name: "no step", find: "h.keep * theta - (*s).m", replace: "theta" },
+        Mutant { name: "sign lost", find: "return (*s).m", replace: "return abs((*s).m)" },
+        Mutant { name: "no step", find: "return (*s).m", replace: "return 0.0" },
     ];
     type Hyper<R: Real> = Hyper<R>;
     type State<T: Copy> = State<T>;
@@ -158,17 +158,19 @@ impl Rule for Adafactor {
 
     fn hyper(&self, t: u64, _: &mut Memory) -> Hyper<f64> {
         let one_minus_beta2 = (t as f64).powf(-self.decay_rate);
-        let rho = if self.relative_step { (1.0 / (t as f64).sqrt()).min(1e-2) } else { self.lr };
+        let (lr, rho) =
+            if self.relative_step { (1.0, (1.0 / (t as f64).sqrt()).min(1e-2)) } else { (self.lr, 1.0) };
         Hyper {
             beta2: 1.0 - one_minus_beta2,
             one_minus_beta2,
             eps1: self.eps1,
             eps2: self.eps2,
             inv_clip_threshold: 1.0 / self.clip_threshold,
+            lr,
             rho,
             beta1: self.beta1,
             one_minus_beta1: 1.0 - self.beta1,
-            keep: 1.0 - rho * self.weight_decay,
+            lr_wd: lr * self.weight_decay,
             u_norm: 0.0,
             theta_norm: 0.0,
             root_count: 0.0,
@@ -187,11 +189,17 @@ impl Rule for Adafactor {
         shares.copy_from_slice(&[direction(g, s), theta, R::host(1.0)]);
     }
 
-    fn update<R: Real>(theta: R, g: R, s: &mut State<R>, h: &Hyper<R>) -> R {
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * h.rho * theta
+    }
+
+    fn update<R: Real>(_: R, g: R, s: &mut State<R>, h: &Hyper<R>) -> R {
         let clip = R::host(1.0).max(h.u_norm / h.root_count * h.inv_clip_threshold);
-        let alpha = h.eps2.max(h.theta_norm / h.root_count) * h.rho;
+        let alpha = h.eps2.max(h.theta_norm / h.root_count) * (h.lr * h.rho);
         s.m = h.beta1 * s.m + h.one_minus_beta1 * (alpha * (direction(g, s) / clip));
-        h.keep * theta - s.m
+        s.m
     }
 
     fn variants() -> Vec<Self> {

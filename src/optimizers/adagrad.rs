@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 /// g     <- g + l2 theta                       l2 = weight_decay with mode "l2", else 0
 /// v     <- v + g^2                            from initial_accumulator
 /// rate  =  lr / (1 + (t - 1) lr_decay)
-/// theta <- keep theta - rate g / (sqrt(v) + eps)
-///                                             keep = 1 - rate weight_decay with mode "decoupled", else 1
+/// theta <- theta - (lr_wd theta + rate g / (sqrt(v) + eps))
+///                                             lr_wd = rate weight_decay with mode "decoupled", else 0
 /// ```
 ///
 /// **State**: `v` f32, starts at `initial_accumulator`, 4 bytes a parameter.
@@ -65,7 +65,7 @@ impl Default for AdaGrad {
 }
 
 crate::equation! {
-    hyper { eps: real, step_size: real, l2: real, keep: real }
+    hyper { eps: real, lr: real, falling: counted, l2: real, lr_wd: real }
     state { v }
 }
 
@@ -81,10 +81,10 @@ impl Rule for AdaGrad {
             find: "(*s).v = (*s).v + g * g;\n    let denom = sqrt((*s).v) + h.eps;",
             replace: "let denom = sqrt((*s).v) + h.eps; (*s).v = (*s).v + g * g;",
         },
-        Mutant { name: "step x 1.02", find: "h.step_size * (", replace: "1.02 * h.step_size * (" },
+        Mutant { name: "step x 1.02", find: "h.lr * h.falling * (", replace: "1.02 * h.lr * h.falling * (" },
         Mutant { name: "sign lost", find: "(g / denom)", replace: "(abs(g) / denom)" },
-        Mutant { name: "no step", find: "h.keep * theta - h.step_size * (g / denom)", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "no step", find: "return h.lr * h.falling * (g / denom)", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * h.falling * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
         Mutant {
             name: "v not stored",
@@ -112,16 +112,22 @@ impl Rule for AdaGrad {
     }
 
     fn hyper(&self, t: u64, _: &mut Memory) -> Hyper<f64> {
-        let rate = self.lr / (1.0 + (t - 1) as f64 * self.lr_decay);
-        let decay = self.weight_decay_mode.scalars(self.weight_decay, rate);
-        Hyper { eps: self.eps, step_size: rate, l2: decay.l2, keep: decay.keep }
+        let falling = 1.0 / (1.0 + (t - 1) as f64 * self.lr_decay);
+        let decay = self.weight_decay_mode.scalars(self.weight_decay, self.lr);
+        Hyper { eps: self.eps, lr: self.lr, falling, l2: decay.l2, lr_wd: decay.lr_wd }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * h.falling * theta
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
         let g = gradient + h.l2 * theta;
         s.v = s.v + g * g;
         let denom = s.v.sqrt() + h.eps;
-        h.keep * theta - h.step_size * (g / denom)
+        h.lr * h.falling * (g / denom)
     }
 
     fn variants() -> Vec<Self> {

@@ -26,7 +26,7 @@ pub enum AmsGrad {
 /// m     <- beta1 m + (1 - beta1) g
 /// v     <- beta2 v + (1 - beta2) g^2
 /// denom =  sqrt(v / bc2) + eps                bc1 = 1 - beta1^t, bc2 = 1 - beta2^t
-/// theta <- keep theta - (lr / bc1) m / denom  keep = 1 - lr weight_decay with mode "decoupled", else 1
+/// theta <- theta - (lr_wd theta + (lr / bc1) m / denom)  lr_wd = lr weight_decay with mode "decoupled", else 0
 ///
 /// amsgrad "raw":        v_max <- max(v_max, v),        denom = sqrt(v_max / bc2) + eps
 /// amsgrad "corrected":  v_max <- max(v_max, v / bc2),  denom = sqrt(v_max) + eps
@@ -97,8 +97,8 @@ impl Adam {
 
 crate::equation! {
     hyper {
-        beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real, inv_bc2: real,
-        eps: real, step_size: real, l2: real, keep: real, amsgrad: flag,
+        beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real, inv_bc2: counted,
+        eps: real, lr: real, inv_bc1: counted, l2: real, lr_wd: real, amsgrad: flag,
     }
     state { m, v, v_max }
 }
@@ -134,14 +134,14 @@ impl Rule for Adam {
             find: "h.beta1 * (*s).m + h.one_minus_beta1 * g",
             replace: "h.beta2 * (*s).m + h.one_minus_beta2 * g",
         },
-        Mutant { name: "step x 1.02", find: "h.step_size * (", replace: "1.02 * h.step_size * (" },
+        Mutant { name: "step x 1.02", find: "h.lr * h.inv_bc1 * (", replace: "1.02 * h.lr * h.inv_bc1 * (" },
         Mutant {
             name: "sign lost",
-            find: "h.step_size * ((*s).m / denom)",
-            replace: "h.step_size * (abs((*s).m) / denom)",
+            find: "h.lr * h.inv_bc1 * ((*s).m / denom)",
+            replace: "h.lr * h.inv_bc1 * (abs((*s).m) / denom)",
         },
-        Mutant { name: "no step", find: "h.keep * theta - h.step_size * ((*s).m / denom)", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "no step", find: "return h.lr * h.inv_bc1 * ((*s).m / denom)", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
         Mutant {
             name: "m not stored",
@@ -178,15 +178,22 @@ impl Rule for Adam {
             one_minus_beta2: 1.0 - self.beta2,
             inv_bc2: 1.0 / bc2,
             eps: self.eps,
-            step_size: self.lr / bc1,
+            lr: self.lr,
+            inv_bc1: 1.0 / bc1,
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
             amsgrad: match self.amsgrad {
                 AmsGrad::None => 0,
                 AmsGrad::Raw | AmsGrad::Paper => 1,
                 AmsGrad::Corrected => 2,
             },
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
@@ -202,7 +209,7 @@ impl Rule for Adam {
             v_hat = s.v_max;
         }
         let denom = v_hat.sqrt() + h.eps;
-        h.keep * theta - h.step_size * (s.m / denom)
+        h.lr * h.inv_bc1 * (s.m / denom)
     }
 
     fn variants() -> Vec<Self> {

@@ -23,9 +23,9 @@ pub enum Form {
 /// v     <- beta2 v + (1 - beta2) g^2
 /// eta   =  (lr sqrt(bc2) / bc1) / (sqrt(v) + eps)      bc1 = 1 - beta1^t, bc2 = 1 - beta2^t
 /// s     <- beta3 s + (1 - beta3) eta
-/// theta <- keep theta - min(eta, s) m         keep = 1 - lr weight_decay with mode "decoupled", else 1
+/// theta <- theta - (lr_wd theta + min(eta, s) m)  lr_wd = lr weight_decay with mode "decoupled", else 0
 ///
-/// form "paper":  eta = lr / (sqrt(v / bc2) + eps),  theta <- keep theta - min(eta, s) m / bc1
+/// form "paper":  eta = lr / (sqrt(v / bc2) + eps),  theta <- theta - (lr_wd theta + min(eta, s) m / bc1)
 /// ```
 /// s starts at 0, so the steps begin 1 - beta3 as large and grow over about 1 / (1 - beta3) steps.
 ///
@@ -88,7 +88,7 @@ impl Default for AdaMod {
 crate::equation! {
     hyper {
         beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real, beta3: real,
-        one_minus_beta3: real, inv_c1: real, inv_c2: real, eps: real, rate: real, l2: real, keep: real,
+        one_minus_beta3: real, inv_c1: counted, inv_c2: counted, eps: real, lr: real, correction: counted, l2: real, lr_wd: real,
     }
     state { m, v, s }
 }
@@ -114,8 +114,8 @@ impl Rule for AdaMod {
         Mutant { name: "bound from below", find: "min(eta, (*s).s)", replace: "max(eta, (*s).s)" },
         Mutant {
             name: "bound at the last step's average",
-            find: "(*s).s = h.beta3 * (*s).s + h.one_minus_beta3 * eta;\n    return h.keep * theta - min(eta, (*s).s)",
-            replace: "let last = (*s).s; (*s).s = h.beta3 * (*s).s + h.one_minus_beta3 * eta;\n    return h.keep * theta - min(eta, last)",
+            find: "(*s).s = h.beta3 * (*s).s + h.one_minus_beta3 * eta;\n    return min(eta, (*s).s)",
+            replace: "let last = (*s).s; (*s).s = h.beta3 * (*s).s + h.one_minus_beta3 * eta;\n    return min(eta, last)",
         },
         Mutant {
             name: "weights of s swapped",
@@ -134,22 +134,22 @@ impl Rule for AdaMod {
         },
         Mutant {
             name: "v not stored",
-            find: "(*s).v = h.beta2 * (*s).v + h.one_minus_beta2 * (g * g);\n    let eta = h.rate / (sqrt((*s).v *",
-            replace: "let v = h.beta2 * (*s).v + h.one_minus_beta2 * (g * g);\n    let eta = h.rate / (sqrt(v *",
+            find: "(*s).v = h.beta2 * (*s).v + h.one_minus_beta2 * (g * g);\n    let eta = h.lr * h.correction / (sqrt((*s).v *",
+            replace: "let v = h.beta2 * (*s).v + h.one_minus_beta2 * (g * g);\n    let eta = h.lr * h.correction / (sqrt(v *",
         },
         Mutant {
             name: "s not stored",
-            find: "(*s).s = h.beta3 * (*s).s + h.one_minus_beta3 * eta;\n    return h.keep * theta - min(eta, (*s).s)",
-            replace: "let bound = h.beta3 * (*s).s + h.one_minus_beta3 * eta;\n    return h.keep * theta - min(eta, bound)",
+            find: "(*s).s = h.beta3 * (*s).s + h.one_minus_beta3 * eta;\n    return min(eta, (*s).s)",
+            replace: "let bound = h.beta3 * (*s).s + h.one_minus_beta3 * eta;\n    return min(eta, bound)",
         },
-        Mutant { name: "step x 1.02", find: "- min(eta, (*s).s)", replace: "- 1.02 * min(eta, (*s).s)" },
-        Mutant { name: "sign lost", find: "(h.inv_c1 * (*s).m)", replace: "abs(h.inv_c1 * (*s).m)" },
         Mutant {
-            name: "no step",
-            find: "h.keep * theta - min(eta, (*s).s) * (h.inv_c1 * (*s).m)",
-            replace: "theta",
+            name: "step x 1.02",
+            find: "return min(eta, (*s).s)",
+            replace: "return 1.02 * min(eta, (*s).s)",
         },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "sign lost", find: "(h.inv_c1 * (*s).m)", replace: "abs(h.inv_c1 * (*s).m)" },
+        Mutant { name: "no step", find: "min(eta, (*s).s) * (h.inv_c1 * (*s).m)", replace: "theta" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
     ];
     type Hyper<R: Real> = Hyper<R>;
@@ -171,9 +171,9 @@ impl Rule for AdaMod {
     fn hyper(&self, t: u64, _: &mut Memory) -> Hyper<f64> {
         let decay = self.weight_decay_mode.scalars(self.weight_decay, self.lr);
         let (bc1, bc2) = (1.0 - beta_power(self.beta1, t), 1.0 - beta_power(self.beta2, t));
-        let (rate, c1, c2) = match self.form {
-            Form::Code => (self.lr * bc2.sqrt() / bc1, 1.0, 1.0),
-            Form::Paper => (self.lr, bc1, bc2),
+        let (correction, c1, c2) = match self.form {
+            Form::Code => (bc2.sqrt() / bc1, 1.0, 1.0),
+            Form::Paper => (1.0, bc1, bc2),
         };
         Hyper {
             beta1: self.beta1,
@@ -185,19 +185,26 @@ impl Rule for AdaMod {
             inv_c1: 1.0 / c1,
             inv_c2: 1.0 / c2,
             eps: self.eps,
-            rate,
+            lr: self.lr,
+            correction,
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
         let g = gradient + h.l2 * theta;
         s.m = h.beta1 * s.m + h.one_minus_beta1 * g;
         s.v = h.beta2 * s.v + h.one_minus_beta2 * (g * g);
-        let eta = h.rate / ((s.v * h.inv_c2).sqrt() + h.eps);
+        let eta = h.lr * h.correction / ((s.v * h.inv_c2).sqrt() + h.eps);
         s.s = h.beta3 * s.s + h.one_minus_beta3 * eta;
-        h.keep * theta - eta.min(s.s) * (h.inv_c1 * s.m)
+        eta.min(s.s) * (h.inv_c1 * s.m)
     }
 
     fn variants() -> Vec<Self> {

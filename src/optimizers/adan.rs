@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 /// v     <- beta2 v + (1 - beta2) diff
 /// n     <- beta3 n + (1 - beta3) (g + beta2 diff)^2
 /// denom =  sqrt(n / bc3) + eps                bc_i = 1 - beta_i^t
-/// theta <- shrink (keep theta - (lr / bc1 m + lr beta2 / bc2 v) / denom)
+/// theta <- theta - shrink (lr_wd theta + lr (m / bc1 + beta2 v / bc2) / denom)
 ///
-/// with mode "decoupled":  shrink = 1 / (1 + lr weight_decay) with prox, else keep = 1 - lr weight_decay
+/// with mode "decoupled":  lr_wd = lr weight_decay;  shrink = 1 / (1 + lr_wd) with prox, else 1
 /// ```
 ///
 /// **State**: `m`, `v`, `n`, `g_prev` f32, start at 0, 16 bytes a parameter.
@@ -80,8 +80,8 @@ impl Default for Adan {
 crate::equation! {
     hyper {
         beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real,
-        beta3: real, one_minus_beta3: real, inv_bc3: real, eps: real, step_m: real, step_v: real,
-        l2: real, keep: real, shrink: real, first: flag,
+        beta3: real, one_minus_beta3: real, inv_bc3: counted, eps: real, lr: real, inv_bc1: counted, share_v: counted,
+        l2: real, lr_wd: real, shrink: real, first: first,
     }
     state { m, v, n, g_prev }
 }
@@ -109,37 +109,25 @@ impl Rule for Adan {
             replace: "h.one_minus_beta2 * diff;\n    (*s).m",
         },
         Mutant { name: "n of the gradient alone", find: "(ahead * ahead)", replace: "(g * g)" },
-        Mutant { name: "differences left out", find: " + h.step_v * (*s).v", replace: "" },
-        Mutant { name: "step x 1.02", find: "- step)", replace: "- 1.02 * step)" },
-        Mutant { name: "sign lost", find: "- step)", replace: "- abs(step))" },
-        Mutant { name: "no step", find: "h.shrink * (h.keep * theta - step)", replace: "theta" },
+        Mutant { name: "differences left out", find: " + h.share_v * (*s).v", replace: "" },
+        Mutant { name: "step x 1.02", find: "return h.lr *", replace: "return 1.02 * h.lr *" },
+        Mutant { name: "sign lost", find: "(mean / denom)", replace: "(abs(mean) / denom)" },
+        Mutant { name: "no step", find: "return h.lr * h.shrink * (mean / denom)", replace: "return 0.0" },
         Mutant {
             name: "proximal decay dropped",
-            find: "h.shrink * (h.keep * theta - step)",
-            replace: "h.keep * theta - step",
+            find: "h.lr_wd * h.shrink * theta",
+            replace: "h.lr_wd * theta",
         },
         Mutant {
             name: "proximal decay before the step",
-            find: "h.shrink * (h.keep * theta - step)",
-            replace: "h.shrink * h.keep * theta - step",
+            find: "h.lr * h.shrink * (mean",
+            replace: "h.lr * (mean",
         },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * h.shrink * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
-        Mutant {
-            name: "m not stored",
-            find: "return h.shrink",
-            replace: "(*s).m = 0.0;\n    return h.shrink",
-        },
-        Mutant {
-            name: "v not stored",
-            find: "return h.shrink",
-            replace: "(*s).v = 0.0;\n    return h.shrink",
-        },
-        Mutant {
-            name: "n not stored",
-            find: "return h.shrink",
-            replace: "(*s).n = 0.0;\n    return h.shrink",
-        },
+        Mutant { name: "m not stored", find: "return h.lr *", replace: "(*s).m = 0.0;\n    return h.lr *" },
+        Mutant { name: "v not stored", find: "return h.lr *", replace: "(*s).v = 0.0;\n    return h.lr *" },
+        Mutant { name: "n not stored", find: "return h.lr *", replace: "(*s).n = 0.0;\n    return h.lr *" },
         Mutant { name: "g_prev not stored", find: "(*s).g_prev = g;", replace: "" },
     ];
     type Hyper<R: Real> = Hyper<R>;
@@ -159,11 +147,9 @@ impl Rule for Adan {
     }
 
     fn hyper(&self, t: u64, _: &mut Memory) -> Hyper<f64> {
-        let mut decay = self.weight_decay_mode.scalars(self.weight_decay, self.lr);
-        let mut shrink = 1.0;
-        if self.prox && self.weight_decay_mode == WeightDecay::Decoupled {
-            (decay.keep, shrink) = (1.0, 1.0 / (1.0 + self.lr * self.weight_decay));
-        }
+        let decay = self.weight_decay_mode.scalars(self.weight_decay, self.lr);
+        // The proximal step (theta - step) / (1 + lr_wd) is theta - (lr_wd theta + step) / (1 + lr_wd).
+        let shrink = if self.prox { 1.0 / (1.0 + decay.lr_wd) } else { 1.0 };
         let bc = |beta| 1.0 - beta_power(beta, t);
         Hyper {
             beta1: self.beta1,
@@ -174,13 +160,20 @@ impl Rule for Adan {
             one_minus_beta3: 1.0 - self.beta3,
             inv_bc3: 1.0 / bc(self.beta3),
             eps: self.eps,
-            step_m: self.lr / bc(self.beta1),
-            step_v: self.lr * self.beta2 / bc(self.beta2),
+            lr: self.lr,
+            inv_bc1: 1.0 / bc(self.beta1),
+            share_v: self.beta2 / bc(self.beta2),
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
             shrink,
             first: (t == 1).into(),
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * h.shrink * theta
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
@@ -192,8 +185,8 @@ impl Rule for Adan {
         s.n = h.beta3 * s.n + h.one_minus_beta3 * (ahead * ahead);
         s.g_prev = g;
         let denom = (s.n * h.inv_bc3).sqrt() + h.eps;
-        let step = (h.step_m * s.m + h.step_v * s.v) / denom;
-        h.shrink * (h.keep * theta - step)
+        let mean = h.inv_bc1 * s.m + h.share_v * s.v;
+        h.lr * h.shrink * (mean / denom)
     }
 
     fn variants() -> Vec<Self> {

@@ -100,8 +100,8 @@ impl Default for AdaShift {
 
 crate::equation! {
     hyper {
-        beta1: real, enter: real, leave: real, beta2: real, one_minus_beta2: real, inv_bc2: real,
-        eps: real, lr: real, l2: real, keep: real, whole: flag, largest: max,
+        beta1: real, enter: real, leave: real, beta2: real, one_minus_beta2: real, inv_bc2: counted,
+        eps: real, lr: real, l2: real, lr_wd: real, ready: counted_flag, whole: flag, largest: max,
     }
     state { m, v, h }
 }
@@ -137,12 +137,20 @@ impl Rule for AdaShift {
         Mutant { name: "divides where v is 0", find: "(*s).v == 0.0", replace: "false" },
         Mutant { name: "step x 1.02", find: "h.lr * step", replace: "1.02 * h.lr * step" },
         Mutant { name: "sign lost", find: "h.lr * step", replace: "h.lr * abs(step)" },
-        Mutant { name: "no step", find: "h.keep * theta - h.lr * step", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "no step", find: "return h.lr * step", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
         Mutant { name: "h not stored", find: "(*s).h = g;", replace: "" },
-        Mutant { name: "m not stored", find: "return h.keep", replace: "(*s).m = 0.0;\n    return h.keep" },
-        Mutant { name: "v not stored", find: "return h.keep", replace: "(*s).v = 0.0;\n    return h.keep" },
+        Mutant {
+            name: "m not stored",
+            find: "return h.lr * step",
+            replace: "(*s).m = 0.0;\n    return h.lr * step",
+        },
+        Mutant {
+            name: "v not stored",
+            find: "return h.lr * step",
+            replace: "(*s).v = 0.0;\n    return h.lr * step",
+        },
     ];
     type Hyper<R: Real> = Hyper<R>;
     type State<T: Copy> = State<T>;
@@ -181,7 +189,8 @@ impl Rule for AdaShift {
             eps: self.eps,
             lr: self.lr,
             l2: decay.l2,
-            keep: if ready { decay.keep } else { 1.0 },
+            lr_wd: decay.lr_wd,
+            ready: ready.into(),
             whole: (self.reduce == Reduce::Max).into(),
             largest: 0.0,
         }
@@ -195,6 +204,12 @@ impl Rule for AdaShift {
         shares[0] = s.h.abs();
     }
 
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        if h.ready != 0 { h.lr_wd * theta } else { R::host(0.0) }
+    }
+
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
         let g = gradient + h.l2 * theta;
         s.m = h.beta1 * (s.m - h.leave * s.h) + h.enter * g;
@@ -203,7 +218,7 @@ impl Rule for AdaShift {
         s.h = g;
         let denom = (s.v * h.inv_bc2).sqrt() + h.eps;
         let step = s.v.if_zero(R::host(0.0), s.m / denom);
-        h.keep * theta - h.lr * step
+        h.lr * step
     }
 
     fn variants() -> Vec<Self> {

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 /// m1    <- beta1 m1 + (1 - beta1) g
 /// m2    <- beta3_t m2 + (1 - beta3_t) g
 /// v     <- beta2 v + (1 - beta2) g^2
-/// theta <- keep theta - lr (m1 / bc1 + alpha_t m2) / (sqrt(v / bc2) + eps)
+/// theta <- theta - (lr_wd theta + lr (m1 / bc1 + alpha_t m2) / (sqrt(v / bc2) + eps))
 ///                                             bc_i = 1 - beta_i^t
-///                                             keep = 1 - lr weight_decay with mode "decoupled", else 1
+///                                             lr_wd = lr weight_decay with mode "decoupled", else 0
 ///
 /// alpha_t = min(t / alpha_warmup, 1) alpha
 /// beta3_t = from beta1 to beta3 in beta3_warmup steps, linearly in the half-life ln(1/2) / ln(beta)
@@ -100,8 +100,8 @@ impl AdEmaMix {
 crate::equation! {
     hyper {
         beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real,
-        beta3: real, one_minus_beta3: real, inv_bc2: real, eps: real, step_m1: real, step_m2: real,
-        l2: real, keep: real,
+        beta3: counted, one_minus_beta3: counted, inv_bc2: counted, eps: real, lr: real, inv_bc1: counted, alpha: counted,
+        l2: real, lr_wd: real,
     }
     state { m1, m2, v }
 }
@@ -127,15 +127,15 @@ impl Rule for AdEmaMix {
             find: "h.beta3 * (*s).m2 + h.one_minus_beta3 * g",
             replace: "h.beta1 * (*s).m2 + h.one_minus_beta1 * g",
         },
-        Mutant { name: "slow average left out", find: " + h.step_m2 * (*s).m2", replace: "" },
-        Mutant { name: "step x 1.02", find: "theta - step", replace: "theta - 1.02 * step" },
-        Mutant { name: "sign lost", find: "theta - step", replace: "theta - abs(step)" },
-        Mutant { name: "no step", find: "h.keep * theta - step", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "slow average left out", find: " + h.alpha * (*s).m2", replace: "" },
+        Mutant { name: "step x 1.02", find: "return h.lr *", replace: "return 1.02 * h.lr *" },
+        Mutant { name: "sign lost", find: "(ahead / denom)", replace: "(abs(ahead) / denom)" },
+        Mutant { name: "no step", find: "return h.lr * (ahead / denom)", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
-        Mutant { name: "m1 not stored", find: "return h.keep", replace: "(*s).m1 = 0.0;\n    return h.keep" },
-        Mutant { name: "m2 not stored", find: "return h.keep", replace: "(*s).m2 = 0.0;\n    return h.keep" },
-        Mutant { name: "v not stored", find: "return h.keep", replace: "(*s).v = 0.0;\n    return h.keep" },
+        Mutant { name: "m1 not stored", find: "return h.lr *", replace: "(*s).m1 = 0.0;\n    return h.lr *" },
+        Mutant { name: "m2 not stored", find: "return h.lr *", replace: "(*s).m2 = 0.0;\n    return h.lr *" },
+        Mutant { name: "v not stored", find: "return h.lr *", replace: "(*s).v = 0.0;\n    return h.lr *" },
     ];
     type Hyper<R: Real> = Hyper<R>;
     type State<T: Copy> = State<T>;
@@ -167,11 +167,18 @@ impl Rule for AdEmaMix {
             one_minus_beta3,
             inv_bc2: 1.0 / (1.0 - beta_power(self.beta2, t)),
             eps: self.eps,
-            step_m1: self.lr / (1.0 - beta_power(self.beta1, t)),
-            step_m2: self.lr * alpha,
+            lr: self.lr,
+            inv_bc1: 1.0 / (1.0 - beta_power(self.beta1, t)),
+            alpha,
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
@@ -180,8 +187,8 @@ impl Rule for AdEmaMix {
         s.m2 = h.beta3 * s.m2 + h.one_minus_beta3 * g;
         s.v = h.beta2 * s.v + h.one_minus_beta2 * (g * g);
         let denom = (s.v * h.inv_bc2).sqrt() + h.eps;
-        let step = (h.step_m1 * s.m1 + h.step_m2 * s.m2) / denom;
-        h.keep * theta - step
+        let ahead = h.inv_bc1 * s.m1 + h.alpha * s.m2;
+        h.lr * (ahead / denom)
     }
 
     fn variants() -> Vec<Self> {

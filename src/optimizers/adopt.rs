@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// step 1:  v <- g^2, and nothing else; then
 /// d     =  clip(g / max(sqrt(v), eps), -c, c) from the v of the step before; c = (t - 1)^(1/4)
 /// m     <- beta1 m + (1 - beta1) d
-/// theta <- keep theta - lr m                  keep = 1 - lr weight_decay with mode "decoupled", else 1
+/// theta <- theta - (lr_wd theta + lr m)       lr_wd = lr weight_decay with mode "decoupled", else 0
 /// v     <- beta2 v + (1 - beta2) g^2
 /// ```
 ///
@@ -72,8 +72,8 @@ impl Default for Adopt {
 
 crate::equation! {
     hyper {
-        beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real, eps: real, clip: real,
-        lr: real, l2: real, keep: real, first: flag,
+        beta1: real, one_minus_beta1: real, beta2: counted, one_minus_beta2: counted, eps: real, clip: counted,
+        lr: real, l2: real, lr_wd: real, first: first,
     }
     state { m, v }
 }
@@ -112,13 +112,13 @@ impl Rule for Adopt {
         },
         Mutant { name: "step x 1.02", find: "h.lr * (*s).m", replace: "1.02 * h.lr * (*s).m" },
         Mutant { name: "sign lost", find: "h.lr * (*s).m", replace: "h.lr * abs((*s).m)" },
-        Mutant { name: "no step", find: "h.keep * theta - h.lr * (*s).m", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "no step", find: "return h.lr * (*s).m", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
         Mutant {
             name: "m not stored",
-            find: "return h.keep * theta - h.lr * (*s).m;",
-            replace: "let m = (*s).m; (*s).m = 0.0; return h.keep * theta - h.lr * m;",
+            find: "return h.lr * (*s).m;",
+            replace: "let m = (*s).m; (*s).m = 0.0; return h.lr * m;",
         },
         Mutant { name: "v not stored", find: "(*s).v = h.beta2", replace: "let v = h.beta2" },
     ];
@@ -151,9 +151,15 @@ impl Rule for Adopt {
             clip: if self.clip { ((t - 1) as f64).powf(0.25) } else { f32::MAX.into() },
             lr: self.lr,
             l2: decay.l2,
-            keep: if first { 1.0 } else { decay.keep },
+            lr_wd: decay.lr_wd,
             first: first.into(),
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        if h.first != 0 { R::host(0.0) } else { h.lr_wd * theta }
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
@@ -162,7 +168,7 @@ impl Rule for Adopt {
         let d = if h.first != 0 { R::host(0.0) } else { (g / denom).clamp(-h.clip, h.clip) };
         s.m = h.beta1 * s.m + h.one_minus_beta1 * d;
         s.v = h.beta2 * s.v + h.one_minus_beta2 * (g * g);
-        h.keep * theta - h.lr * s.m
+        h.lr * s.m
     }
 
     fn variants() -> Vec<Self> {

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// ```text
 /// g     <- g + l2 theta                       l2 = weight_decay with mode "l2", else 0
-/// theta <- keep theta - lr min(threshold / |g|, 1) g
-///                                             keep = 1 - lr weight_decay with mode "decoupled", else 1
+/// theta <- theta - (lr_wd theta + lr min(threshold / |g|, 1) g)
+///                                             lr_wd = lr weight_decay with mode "decoupled", else 0
 /// ```
 ///
 /// **State**: none. A threshold for each part of a model is one group each.
@@ -52,7 +52,7 @@ impl Default for CClip {
 }
 
 crate::equation! {
-    hyper { lr: real, threshold: real, l2: real, keep: real }
+    hyper { lr: real, threshold: real, l2: real, lr_wd: real }
     state {}
 }
 
@@ -83,13 +83,13 @@ impl Rule for CClip {
         },
         Mutant {
             name: "step clipped in the place of the gradient",
-            find: "let d = clamp(g, -h.threshold, h.threshold);\n    return h.keep * theta - h.lr * d;",
-            replace: "return h.keep * theta - clamp(h.lr * g, -h.threshold, h.threshold);",
+            find: "let d = clamp(g, -h.threshold, h.threshold);\n    return h.lr * d;",
+            replace: "return clamp(h.lr * g, -h.threshold, h.threshold);",
         },
         Mutant { name: "step x 1.02", find: "h.lr * d", replace: "1.02 * h.lr * d" },
         Mutant { name: "sign lost", find: "h.lr * d", replace: "h.lr * abs(d)" },
-        Mutant { name: "no step", find: "h.keep * theta - h.lr * d", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "no step", find: "return h.lr * d", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
     ];
     type Hyper<R: Real> = Hyper<R>;
@@ -107,13 +107,19 @@ impl Rule for CClip {
 
     fn hyper(&self, _: u64, _: &mut Memory) -> Hyper<f64> {
         let decay = self.weight_decay_mode.scalars(self.weight_decay, self.lr);
-        Hyper { lr: self.lr, threshold: self.threshold, l2: decay.l2, keep: decay.keep }
+        Hyper { lr: self.lr, threshold: self.threshold, l2: decay.l2, lr_wd: decay.lr_wd }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
     }
 
     fn update<R: Real>(theta: R, gradient: R, _: &mut State<R>, h: &Hyper<R>) -> R {
         let g = gradient + h.l2 * theta;
         let d = g.clamp(-h.threshold, h.threshold);
-        h.keep * theta - h.lr * d
+        h.lr * d
     }
 
     fn variants() -> Vec<Self> {

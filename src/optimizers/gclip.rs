@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// GClip: SGD whose step has a bounded norm, for heavy-tailed gradients.
 ///
 /// ```text
-/// theta <- keep theta - lr min(max_norm / |g|, 1) g      |g| over all tensors of all groups
+/// theta <- theta - (lr_wd theta + lr min(max_norm / |g|, 1) g)  |g| over all tensors of all groups
 /// ```
 /// with weight decay as in [`Sgd`](super::Sgd); with mode "l2" the decay is part of g and of its norm.
 ///
@@ -52,7 +52,7 @@ impl Default for GClip {
 }
 
 crate::equation! {
-    hyper { lr: real, max_norm: real, l2: real, keep: real, g_norm: norm }
+    hyper { lr: real, max_norm: real, l2: real, lr_wd: real, g_norm: norm }
     state {}
 }
 
@@ -77,10 +77,10 @@ impl Rule for GClip {
             find: "let g = gradient + h.l2 * theta",
             replace: "let g = gradient",
         },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "sign lost", find: "(h.lr * factor) * g", replace: "(h.lr * factor) * abs(g)" },
         Mutant { name: "step x 1.02", find: "(h.lr * factor)", replace: "(1.02 * h.lr * factor)" },
-        Mutant { name: "no step", find: "h.keep * theta - (h.lr * factor) * g", replace: "theta" },
+        Mutant { name: "no step", find: "return (h.lr * factor) * g", replace: "return 0.0" },
     ];
     const SCOPE: Scope = Scope::All;
     type Hyper<R: Real> = Hyper<R>;
@@ -98,17 +98,23 @@ impl Rule for GClip {
 
     fn hyper(&self, _: u64, _: &mut Memory) -> Hyper<f64> {
         let decay = self.weight_decay_mode.scalars(self.weight_decay, self.lr);
-        Hyper { lr: self.lr, max_norm: self.max_norm, l2: decay.l2, keep: decay.keep, g_norm: 0.0 }
+        Hyper { lr: self.lr, max_norm: self.max_norm, l2: decay.l2, lr_wd: decay.lr_wd, g_norm: 0.0 }
     }
 
     fn measure<R: Real>(theta: R, gradient: R, _: &State<R>, h: &Hyper<R>, shares: &mut [R]) {
         shares[0] = gradient + h.l2 * theta;
     }
 
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
+    }
+
     fn update<R: Real>(theta: R, gradient: R, _: &mut State<R>, h: &Hyper<R>) -> R {
         let g = gradient + h.l2 * theta;
         let factor = h.max_norm.if_less(h.g_norm, h.max_norm / h.g_norm, R::host(1.0));
-        h.keep * theta - (h.lr * factor) * g
+        (h.lr * factor) * g
     }
 
     fn variants() -> Vec<Self> {

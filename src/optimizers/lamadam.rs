@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 /// denom =  sqrt(S + u^2) + eps
 /// m     <- beta1 m + (1 - beta1) lr g / denom
 /// C     <- beta1 C + (1 - beta1) lr           one number a group, on the host
-/// theta <- keep theta - (lr / C) m
+/// theta <- theta - (lr_wd theta + (lr / C) m)
 /// ```
 /// with weight decay as in [`Adam`](super::Adam). `amsgrad`: denom <- max over time of denom.
 ///
@@ -92,8 +92,8 @@ impl Default for LaMAdam {
 
 crate::equation! {
     hyper {
-        beta1: real, rate: real, one_minus_beta_min: real, one_minus_beta_max: real, delta: real,
-        eps: real, factor: real, l2: real, keep: real, first: flag, amsgrad: flag,
+        beta1: real, rate: real, one_minus_beta_min: counted, one_minus_beta_max: counted, delta: real,
+        eps: real, lr: real, inv_c: counted, l2: real, lr_wd: real, first: first, amsgrad: flag,
     }
     state { m, u, S, w, denom_max }
 }
@@ -130,25 +130,33 @@ impl Rule for LaMAdam {
         Mutant { name: "S not stored", find: "(*s).S = (1.0 - gamma)", replace: "let S = (1.0 - gamma)" },
         Mutant {
             name: "m not stored",
-            find: "(*s).m = h.beta1 * (*s).m + h.rate * (g / denom);\n    return h.keep * theta - h.factor * (*s).m;",
-            replace: "let m = h.beta1 * (*s).m + h.rate * (g / denom);\n    return h.keep * theta - h.factor * m;",
+            find: "(*s).m = h.beta1 * (*s).m + h.rate * (g / denom);\n    return h.lr * h.inv_c * (*s).m;",
+            replace: "let m = h.beta1 * (*s).m + h.rate * (g / denom);\n    return h.lr * h.inv_c * m;",
         },
         Mutant { name: "amsgrad dropped", find: "denom = max((*s).denom_max, denom);", replace: "" },
         Mutant { name: "maximum not stored", find: "(*s).denom_max = denom;", replace: "" },
         Mutant {
             name: "normalised after the momentum",
-            find: "h.rate * (g / denom);\n    return h.keep * theta - h.factor * (*s).m",
-            replace: "h.rate * g;\n    return h.keep * theta - h.factor * ((*s).m / denom)",
+            find: "h.rate * (g / denom);\n    return h.lr * h.inv_c * (*s).m",
+            replace: "h.rate * g;\n    return h.lr * h.inv_c * ((*s).m / denom)",
         },
         Mutant {
             name: "betas swapped",
             find: "h.beta1 * (*s).m + h.rate",
             replace: "h.one_minus_beta_max * (*s).m + h.rate",
         },
-        Mutant { name: "step x 1.02", find: "- h.factor * (*s).m", replace: "- 1.02 * h.factor * (*s).m" },
-        Mutant { name: "sign lost", find: "h.factor * (*s).m", replace: "h.factor * abs((*s).m)" },
-        Mutant { name: "no step", find: "h.keep * theta - h.factor * (*s).m", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant {
+            name: "step x 1.02",
+            find: "return h.lr * h.inv_c",
+            replace: "return 1.02 * h.lr * h.inv_c",
+        },
+        Mutant {
+            name: "sign lost",
+            find: "h.lr * h.inv_c * (*s).m",
+            replace: "h.lr * h.inv_c * abs((*s).m)",
+        },
+        Mutant { name: "no step", find: "return h.lr * h.inv_c * (*s).m", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
     ];
     type Hyper<R: Real> = Hyper<R>;
@@ -181,7 +189,7 @@ impl Rule for LaMAdam {
 
     fn hyper(&self, t: u64, memory: &mut Memory) -> Hyper<f64> {
         let decay = self.weight_decay_mode.scalars(self.weight_decay, self.lr);
-        let (rate, factor) = rates(self.beta1, self.lr, memory);
+        let (rate, inv_c) = rates(self.beta1, self.lr, memory);
         let beta_first = self.beta_first.unwrap_or(if self.beta_max < 1.0 { self.beta_max } else { 0.999 });
         // In the first step nothing was observed yet: beta is the given one.
         let (beta_min, beta_max) =
@@ -193,12 +201,19 @@ impl Rule for LaMAdam {
             one_minus_beta_max: 1.0 - beta_max,
             delta: self.delta,
             eps: self.eps,
-            factor,
+            lr: self.lr,
+            inv_c,
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
             first: (t == 1).into(),
             amsgrad: self.amsgrad.into(),
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
     }
 
     #[allow(non_snake_case)] // D and S are the paper's symbols
@@ -222,7 +237,7 @@ impl Rule for LaMAdam {
             s.denom_max = denom;
         }
         s.m = h.beta1 * s.m + h.rate * (g / denom);
-        h.keep * theta - h.factor * s.m
+        h.lr * h.inv_c * s.m
     }
 
     fn variants() -> Vec<Self> {

@@ -72,7 +72,7 @@ impl Default for Lamb {
 
 crate::equation! {
     hyper {
-        lr: real, beta1: real, beta3: real, beta2: real, one_minus_beta2: real, inv_bc1: real, inv_bc2: real,
+        lr: real, beta1: real, beta3: real, beta2: real, one_minus_beta2: real, inv_bc1: counted, inv_bc2: counted,
         eps: real, weight_decay: real, adapt: flag, theta_norm: norm, u_norm: norm,
     }
     state { m, v }
@@ -120,7 +120,7 @@ impl Rule for Lamb {
             replace: "h.beta2 * (*s).m + h.one_minus_beta2 * g",
         },
         Mutant { name: "step x 1.02", find: "(h.lr * ratio)", replace: "(1.02 * h.lr * ratio)" },
-        Mutant { name: "no step", find: "theta - (h.lr * ratio) * u", replace: "theta" },
+        Mutant { name: "no step", find: "return (h.lr * ratio) * u", replace: "return 0.0" },
         Mutant { name: "m not stored", find: "(*s).m = h.beta1 * (*s).m", replace: "(*s).m = (*s).m" },
         Mutant { name: "v not stored", find: "(*s).v = h.beta2 * (*s).v", replace: "(*s).v = (*s).v" },
     ];
@@ -169,7 +169,7 @@ impl Rule for Lamb {
             let quotient = zero.if_less(h.u_norm, h.theta_norm / h.u_norm, one);
             ratio = zero.if_less(h.theta_norm, quotient, one);
         }
-        theta - (h.lr * ratio) * u
+        (h.lr * ratio) * u
     }
 
     fn variants() -> Vec<Self> {

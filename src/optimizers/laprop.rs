@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// denom =  sqrt(v / bc2) + eps                   bc2 = 1 - beta2^t
 /// m     <- beta1 m + (1 - beta1) lr g / denom
 /// C     <- beta1 C + (1 - beta1) lr              one number a group, on the host
-/// theta <- keep theta - (lr / C) m               keep = 1 - lr weight_decay with mode "decoupled", else 1
+/// theta <- theta - (lr_wd theta + (lr / C) m)    lr_wd = lr weight_decay with mode "decoupled", else 0
 ///
 /// centered: a <- beta2 a + (1 - beta2) g,        after centered_after steps v - a^2 in the place of v
 /// amsgrad:  v_max <- max(v_max, v),              v_max in the place of v; when centered, of v - a^2 and
@@ -83,18 +83,18 @@ impl Default for LaProp {
     }
 }
 
-/// What a normalised gradient adds to m, and what m is multiplied by: `(1 - beta1) lr` and `lr / C`, where
+/// What a normalised gradient adds to m, and what m and lr are multiplied by: `(1 - beta1) lr` and `1 / C`, where
 /// C is the average of the rates so far, kept in `memory`. While every rate was 0 so is C, and m with it.
 pub(crate) fn rates(beta1: f64, lr: f64, memory: &mut Memory) -> (f64, f64) {
     let rate = (1.0 - beta1) * lr;
     memory[0] = beta1 * memory[0] + rate;
-    (rate, if memory[0] > 0.0 { lr / memory[0] } else { lr })
+    (rate, if memory[0] > 0.0 { 1.0 / memory[0] } else { 1.0 })
 }
 
 crate::equation! {
     hyper {
-        beta1: real, rate: real, beta2: real, one_minus_beta2: real, inv_bc2: real, eps: real,
-        factor: real, l2: real, keep: real, centered: flag, amsgrad: flag,
+        beta1: real, rate: real, beta2: real, one_minus_beta2: real, inv_bc2: counted, eps: real,
+        lr: real, inv_c: counted, l2: real, lr_wd: real, centered: counted_flag, amsgrad: counted_flag,
     }
     state { m, v, a, v_max }
 }
@@ -112,8 +112,8 @@ impl Rule for LaProp {
         Mutant { name: "no correction of v", find: "v * h.inv_bc2", replace: "v" },
         Mutant {
             name: "normalised after the momentum",
-            find: "h.rate * (g / denom);\n    return h.keep * theta - h.factor * (*s).m",
-            replace: "h.rate * g;\n    return h.keep * theta - h.factor * ((*s).m / denom)",
+            find: "h.rate * (g / denom);\n    return h.lr * h.inv_c * (*s).m",
+            replace: "h.rate * g;\n    return h.lr * h.inv_c * ((*s).m / denom)",
         },
         Mutant { name: "mean not subtracted", find: "h.centered == 1u", replace: "true" },
         Mutant { name: "mean subtracted at once", find: "h.centered == 1u", replace: "false" },
@@ -132,14 +132,22 @@ impl Rule for LaProp {
         },
         Mutant {
             name: "m not stored",
-            find: "(*s).m = h.beta1 * (*s).m + h.rate * (g / denom);\n    return h.keep * theta - h.factor * (*s).m;",
-            replace: "let m = h.beta1 * (*s).m + h.rate * (g / denom);\n    return h.keep * theta - h.factor * m;",
+            find: "(*s).m = h.beta1 * (*s).m + h.rate * (g / denom);\n    return h.lr * h.inv_c * (*s).m;",
+            replace: "let m = h.beta1 * (*s).m + h.rate * (g / denom);\n    return h.lr * h.inv_c * m;",
         },
         Mutant { name: "betas swapped", find: "h.beta1 * (*s).m", replace: "h.beta2 * (*s).m" },
-        Mutant { name: "step x 1.02", find: "- h.factor * (*s).m", replace: "- 1.02 * h.factor * (*s).m" },
-        Mutant { name: "sign lost", find: "h.factor * (*s).m", replace: "h.factor * abs((*s).m)" },
-        Mutant { name: "no step", find: "h.keep * theta - h.factor * (*s).m", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant {
+            name: "step x 1.02",
+            find: "return h.lr * h.inv_c",
+            replace: "return 1.02 * h.lr * h.inv_c",
+        },
+        Mutant {
+            name: "sign lost",
+            find: "h.lr * h.inv_c * (*s).m",
+            replace: "h.lr * h.inv_c * abs((*s).m)",
+        },
+        Mutant { name: "no step", find: "return h.lr * h.inv_c * (*s).m", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
     ];
     type Hyper<R: Real> = Hyper<R>;
@@ -159,7 +167,7 @@ impl Rule for LaProp {
 
     fn hyper(&self, t: u64, memory: &mut Memory) -> Hyper<f64> {
         let decay = self.weight_decay_mode.scalars(self.weight_decay, self.lr);
-        let (rate, factor) = rates(self.beta1, self.lr, memory);
+        let (rate, inv_c) = rates(self.beta1, self.lr, memory);
         let centered = match self.centered {
             false => 0,
             true if t <= u64::from(self.centered_after) => 1,
@@ -172,12 +180,19 @@ impl Rule for LaProp {
             one_minus_beta2: 1.0 - self.beta2,
             inv_bc2: 1.0 / (1.0 - beta_power(self.beta2, t)),
             eps: self.eps,
-            factor,
+            lr: self.lr,
+            inv_c,
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
             centered,
             amsgrad: (self.amsgrad && centered != 1).into(),
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
@@ -199,7 +214,7 @@ impl Rule for LaProp {
         }
         let denom = (v * h.inv_bc2).sqrt() + h.eps;
         s.m = h.beta1 * s.m + h.rate * (g / denom);
-        h.keep * theta - h.factor * s.m
+        h.lr * h.inv_c * s.m
     }
 
     fn variants() -> Vec<Self> {
@@ -246,7 +261,7 @@ mod tests {
         assert_eq!(late.theta, trial_run(LaProp::default(), |_, _| (), 0).theta);
         let mut memory = Memory::default();
         let rates = [0.0, 0.0, 1e-3].map(|lr| rates(0.9, lr, &mut memory));
-        assert_eq!(rates[..2], [(0.0, 0.0); 2]);
-        assert!((rates[2].0 * rates[2].1 - 1e-3).abs() < 1e-18);
+        assert_eq!(rates[..2], [(0.0, 1.0); 2]);
+        assert!((rates[2].0 * rates[2].1 - 1.0).abs() < 1e-15);
     }
 }

@@ -113,7 +113,7 @@ impl Rule for Lars {
         Mutant { name: "lr inside dropped", find: "(h.lr_inside * local)", replace: "local" },
         Mutant { name: "lr outside dropped", find: "h.lr_outside * (*s).b", replace: "(*s).b" },
         Mutant { name: "sign lost", find: "h.lr_outside * (*s).b", replace: "h.lr_outside * abs((*s).b)" },
-        Mutant { name: "no step", find: "theta - h.lr_outside * (*s).b", replace: "theta" },
+        Mutant { name: "no step", find: "return h.lr_outside * (*s).b", replace: "return 0.0" },
         Mutant { name: "b not stored", find: "(*s).b = h.momentum * (*s).b", replace: "(*s).b = (*s).b" },
     ];
     type Hyper<R: Real> = Hyper<R>;
@@ -161,7 +161,7 @@ impl Rule for Lars {
             local = zero.if_less(h.theta_norm, zero.if_less(h.g_norm, ratio, one), one);
         }
         s.b = h.momentum * s.b + (h.lr_inside * local) * (g + h.weight_decay * theta);
-        theta - h.lr_outside * s.b
+        h.lr_outside * s.b
     }
 
     fn variants() -> Vec<Self> {

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 /// g     <- g + l2 theta                       l2 = weight_decay with mode "l2", else 0
 /// c     =  beta1 m + (1 - beta1) g            from the m of the step before
 /// m     <- beta2 m + (1 - beta2) g
-/// theta <- keep theta - lr sign(c)            sign(0) = 0
-///                                             keep = 1 - lr weight_decay with mode "decoupled", else 1
+/// theta <- theta - (lr_wd theta + lr sign(c))  sign(0) = 0
+///                                             lr_wd = lr weight_decay with mode "decoupled", else 0
 /// ```
 ///
 /// **State**: `m` f32, starts at 0, 4 bytes a parameter.
@@ -64,7 +64,7 @@ impl Default for Lion {
 crate::equation! {
     hyper {
         beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real,
-        lr: real, l2: real, keep: real,
+        lr: real, l2: real, lr_wd: real,
     }
     state { m }
 }
@@ -83,8 +83,8 @@ impl Rule for Lion {
             replace: "h.beta1 * (*s).m + h.one_minus_beta1 * g",
         },
         Mutant { name: "step x 1.02", find: "h.lr * sign", replace: "1.02 * h.lr * sign" },
-        Mutant { name: "no step", find: "h.keep * theta - h.lr * sign(c)", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "no step", find: "return h.lr * sign(c)", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
         Mutant { name: "m not stored", find: "(*s).m = h.beta2", replace: "let m = h.beta2" },
     ];
@@ -111,15 +111,21 @@ impl Rule for Lion {
             one_minus_beta2: 1.0 - self.beta2,
             lr: self.lr,
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
         let g = gradient + h.l2 * theta;
         let c = h.beta1 * s.m + h.one_minus_beta1 * g;
         s.m = h.beta2 * s.m + h.one_minus_beta2 * g;
-        h.keep * theta - h.lr * c.sign()
+        h.lr * c.sign()
     }
 
     fn variants() -> Vec<Self> {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 /// u     <- u + gamma (g - u)                  mean under the weights
 /// m     <- beta1 m + (1 - beta1) g
 /// denom =  sqrt(S + u^2) + eps
-/// theta <- keep theta - (lr / bc1) m / denom  bc1 = 1 - beta1^t
+/// theta <- theta - (lr_wd theta + (lr / bc1) m / denom)  bc1 = 1 - beta1^t
 /// ```
 /// with weight decay as in [`Adam`](super::Adam). `amsgrad`: denom <- max over time of denom.
 /// `nesterov`: `beta1 m + (1 - beta1) g` in the place of m.
@@ -100,9 +100,9 @@ impl Default for MAdam {
 
 crate::equation! {
     hyper {
-        beta1: real, one_minus_beta1: real, one_minus_beta_min: real, one_minus_beta_max: real,
-        delta: real, eps: real, step_size: real, l2: real, keep: real,
-        first: flag, amsgrad: flag, nesterov: flag,
+        beta1: real, one_minus_beta1: real, one_minus_beta_min: counted, one_minus_beta_max: counted,
+        delta: real, eps: real, lr: real, inv_bc1: counted, l2: real, lr_wd: real,
+        first: first, amsgrad: flag, nesterov: flag,
     }
     state { m, u, S, w, denom_max }
 }
@@ -145,10 +145,14 @@ impl Rule for MAdam {
             find: "(*s).m = h.beta1 * (*s).m + h.one_minus_beta1 * g;",
             replace: "(*s).m = h.one_minus_beta1 * (*s).m + h.beta1 * g;",
         },
-        Mutant { name: "step x 1.02", find: "h.step_size * (mm", replace: "1.02 * h.step_size * (mm" },
+        Mutant {
+            name: "step x 1.02",
+            find: "h.lr * h.inv_bc1 * (mm",
+            replace: "1.02 * h.lr * h.inv_bc1 * (mm",
+        },
         Mutant { name: "sign lost", find: "(mm / denom)", replace: "(abs(mm) / denom)" },
-        Mutant { name: "no step", find: "h.keep * theta - h.step_size * (mm / denom)", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "no step", find: "return h.lr * h.inv_bc1 * (mm / denom)", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
     ];
     type Hyper<R: Real> = Hyper<R>;
@@ -192,13 +196,20 @@ impl Rule for MAdam {
             one_minus_beta_max: 1.0 - beta_max,
             delta: self.delta,
             eps: self.eps,
-            step_size: self.lr / (1.0 - beta_power(self.beta1, t)),
+            lr: self.lr,
+            inv_bc1: 1.0 / (1.0 - beta_power(self.beta1, t)),
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
             first: (t == 1).into(),
             amsgrad: self.amsgrad.into(),
             nesterov: self.nesterov.into(),
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
     }
 
     #[allow(non_snake_case)] // D and S are the paper's symbols
@@ -223,7 +234,7 @@ impl Rule for MAdam {
             denom = s.denom_max.max(denom);
             s.denom_max = denom;
         }
-        h.keep * theta - h.step_size * (mm / denom)
+        h.lr * h.inv_bc1 * (mm / denom)
     }
 
     fn variants() -> Vec<Self> {

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 /// mu_t   =  beta1 (1 - 0.96^(t momentum_decay) / 2),   P_t = mu_1 mu_2 ... mu_t
 /// step_g =  lr (1 - mu_t) / (1 - P_t)
 /// step_m =  lr mu_(t+1) / (1 - P_(t+1))
-/// theta  <- keep theta - (step_g g + step_m m) / denom
-///                                              keep = 1 - lr weight_decay with mode "decoupled", else 1
+/// theta  <- theta - (lr_wd theta + lr (share_g g + share_m m) / denom)
+///                                              lr_wd = lr weight_decay with mode "decoupled", else 0
 /// ```
 ///
 /// **State**: `m`, `v` f32, start at 0, 8 bytes a parameter; P on the host, for each group.
@@ -79,8 +79,8 @@ impl NAdam {
 
 crate::equation! {
     hyper {
-        beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real, inv_bc2: real,
-        eps: real, step_g: real, step_m: real, l2: real, keep: real,
+        beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real, inv_bc2: counted,
+        eps: real, lr: real, share_g: counted, share_m: counted, l2: real, lr_wd: real,
     }
     state { m, v }
 }
@@ -101,19 +101,19 @@ impl Rule for NAdam {
             find: "h.beta1 * (*s).m + h.one_minus_beta1 * g",
             replace: "h.beta2 * (*s).m + h.one_minus_beta2 * g",
         },
-        Mutant { name: "gradient left out", find: "h.step_g * g + ", replace: "" },
+        Mutant { name: "gradient left out", find: "h.share_g * g + ", replace: "" },
         Mutant {
             name: "Adam's step",
-            find: "h.step_g * g + h.step_m * (*s).m",
-            replace: "(h.step_g + h.step_m) * (*s).m",
+            find: "h.share_g * g + h.share_m * (*s).m",
+            replace: "(h.share_g + h.share_m) * (*s).m",
         },
         Mutant { name: "step x 1.02", find: "ahead / denom", replace: "1.02 * ahead / denom" },
         Mutant { name: "sign lost", find: "ahead / denom", replace: "abs(ahead) / denom" },
-        Mutant { name: "no step", find: "h.keep * theta - ahead / denom", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "no step", find: "return h.lr * (ahead / denom)", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
-        Mutant { name: "m not stored", find: "return h.keep", replace: "(*s).m = 0.0;\n    return h.keep" },
-        Mutant { name: "v not stored", find: "return h.keep", replace: "(*s).v = 0.0;\n    return h.keep" },
+        Mutant { name: "m not stored", find: "return h.lr *", replace: "(*s).m = 0.0;\n    return h.lr *" },
+        Mutant { name: "v not stored", find: "return h.lr *", replace: "(*s).v = 0.0;\n    return h.lr *" },
     ];
     type Hyper<R: Real> = Hyper<R>;
     type State<T: Copy> = State<T>;
@@ -143,11 +143,18 @@ impl Rule for NAdam {
             one_minus_beta2: 1.0 - self.beta2,
             inv_bc2: 1.0 / (1.0 - beta_power(self.beta2, t)),
             eps: self.eps,
-            step_g: self.lr * (1.0 - mu) / (1.0 - *product),
-            step_m: self.lr * next / (1.0 - *product * next),
+            lr: self.lr,
+            share_g: (1.0 - mu) / (1.0 - *product),
+            share_m: next / (1.0 - *product * next),
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
@@ -155,8 +162,8 @@ impl Rule for NAdam {
         s.m = h.beta1 * s.m + h.one_minus_beta1 * g;
         s.v = h.beta2 * s.v + h.one_minus_beta2 * (g * g);
         let denom = (s.v * h.inv_bc2).sqrt() + h.eps;
-        let ahead = h.step_g * g + h.step_m * s.m;
-        h.keep * theta - ahead / denom
+        let ahead = h.share_g * g + h.share_m * s.m;
+        h.lr * (ahead / denom)
     }
 
     fn variants() -> Vec<Self> {

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 /// g     <- g + l2 theta                       l2 = weight_decay with mode "l2", else 0
 /// m     <- beta1 m + (1 - beta1) g
 /// v     <- (B_(t-1) / B_t) v + (b_t / B_t) g^2         b_t = t^-gamma, B_t = b_1 + ... + b_t
-/// theta <- keep theta - (lr / bc1) m / (sqrt(v) + eps)          bc1 = 1 - beta1^t
-///                                             keep = 1 - lr weight_decay with mode "decoupled", else 1
+/// theta <- theta - (lr_wd theta + (lr / bc1) m / (sqrt(v) + eps))  bc1 = 1 - beta1^t
+///                                             lr_wd = lr weight_decay with mode "decoupled", else 0
 /// ```
 /// With gamma = 0, v is the plain mean of all squared gradients.
 ///
@@ -68,8 +68,8 @@ impl Default for NosAdam {
 
 crate::equation! {
     hyper {
-        beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real, eps: real,
-        step_size: real, l2: real, keep: real,
+        beta1: real, one_minus_beta1: real, beta2: counted, one_minus_beta2: counted, eps: real,
+        lr: real, inv_bc1: counted, l2: real, lr_wd: real,
     }
     state { m, v }
 }
@@ -106,10 +106,14 @@ impl Rule for NosAdam {
             find: "(*s).v = h.beta2 * (*s).v + h.one_minus_beta2 * (g * g);\n    let denom = sqrt((*s).v)",
             replace: "let v = h.beta2 * (*s).v + h.one_minus_beta2 * (g * g);\n    let denom = sqrt(v)",
         },
-        Mutant { name: "step x 1.02", find: "- h.step_size", replace: "- 1.02 * h.step_size" },
+        Mutant {
+            name: "step x 1.02",
+            find: "return h.lr * h.inv_bc1",
+            replace: "return 1.02 * h.lr * h.inv_bc1",
+        },
         Mutant { name: "sign lost", find: "((*s).m / denom)", replace: "(abs((*s).m) / denom)" },
-        Mutant { name: "no step", find: "h.keep * theta - h.step_size * ((*s).m / denom)", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "no step", find: "return h.lr * h.inv_bc1 * ((*s).m / denom)", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
     ];
     type Hyper<R: Real> = Hyper<R>;
@@ -137,10 +141,17 @@ impl Rule for NosAdam {
             beta2: past / memory[0],
             one_minus_beta2: weight / memory[0],
             eps: self.eps,
-            step_size: self.lr / (1.0 - beta_power(self.beta1, t)),
+            lr: self.lr,
+            inv_bc1: 1.0 / (1.0 - beta_power(self.beta1, t)),
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
@@ -148,7 +159,7 @@ impl Rule for NosAdam {
         s.m = h.beta1 * s.m + h.one_minus_beta1 * g;
         s.v = h.beta2 * s.v + h.one_minus_beta2 * (g * g);
         let denom = s.v.sqrt() + h.eps;
-        h.keep * theta - h.step_size * (s.m / denom)
+        h.lr * h.inv_bc1 * (s.m / denom)
     }
 
     fn variants() -> Vec<Self> {

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 /// m     <- beta1 m + (1 - beta1) g
 /// v     <- beta2 v + (1 - beta2) g^2
 /// v_max <- max(v_max, v)                      with amsgrad; else v in its place
-/// theta <- keep theta - (lr sqrt(bc2) / bc1) m / (sqrt(v_max) + eps)^(2 partial)
+/// theta <- theta - (lr_wd theta + (lr sqrt(bc2) / bc1) m / (sqrt(v_max) + eps)^(2 partial))
 ///                                             bc1 = 1 - beta1^t, bc2 = 1 - beta2^t
-///                                             keep = 1 - lr weight_decay with mode "decoupled", else 1
+///                                             lr_wd = lr weight_decay with mode "decoupled", else 0
 /// ```
 ///
 /// **State**: `m`, `v`, `v_max` f32, start at 0, 12 bytes a parameter; without AMSGrad 8.
@@ -76,7 +76,7 @@ impl Default for Padam {
 crate::equation! {
     hyper {
         beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real, eps: real,
-        twice_partial: real, step_size: real, l2: real, keep: real, amsgrad: flag,
+        twice_partial: real, lr: real, correction: counted, l2: real, lr_wd: real, amsgrad: flag,
     }
     state { m, v, v_max }
 }
@@ -114,10 +114,18 @@ impl Rule for Padam {
             find: "(*s).v = h.beta2 * (*s).v + h.one_minus_beta2 * (g * g);\n    var v = (*s).v;",
             replace: "var v = h.beta2 * (*s).v + h.one_minus_beta2 * (g * g);",
         },
-        Mutant { name: "step x 1.02", find: "- h.step_size", replace: "- 1.02 * h.step_size" },
+        Mutant {
+            name: "step x 1.02",
+            find: "return h.lr * h.correction",
+            replace: "return 1.02 * h.lr * h.correction",
+        },
         Mutant { name: "sign lost", find: "((*s).m / denom)", replace: "(abs((*s).m) / denom)" },
-        Mutant { name: "no step", find: "h.keep * theta - h.step_size * ((*s).m / denom)", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant {
+            name: "no step",
+            find: "return h.lr * h.correction * ((*s).m / denom)",
+            replace: "return 0.0",
+        },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
     ];
     type Hyper<R: Real> = Hyper<R>;
@@ -146,11 +154,18 @@ impl Rule for Padam {
             one_minus_beta2: 1.0 - self.beta2,
             eps: self.eps,
             twice_partial: 2.0 * self.partial,
-            step_size: self.lr * bc2.sqrt() / bc1,
+            lr: self.lr,
+            correction: bc2.sqrt() / bc1,
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
             amsgrad: self.amsgrad.into(),
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
@@ -163,7 +178,7 @@ impl Rule for Padam {
             s.v_max = v;
         }
         let denom = (v.sqrt() + h.eps).max(R::word(TINY)).pow(h.twice_partial);
-        h.keep * theta - h.step_size * (s.m / denom)
+        h.lr * h.correction * (s.m / denom)
     }
 
     fn variants() -> Vec<Self> {

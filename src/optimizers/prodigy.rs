@@ -102,8 +102,8 @@ impl Default for Prodigy {
 
 crate::equation! {
     hyper {
-        beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real, beta3: real, rate: real,
-        s_rate: real, d0: real, inv_d0: real, d_coef: real, growth_rate: real, eps: real, l2: real, decay: real,
+        beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real, beta3: real, lr: real, correction: counted,
+        s_lr: real, s_correction: counted, d0: real, inv_d0: real, d_coef: real, growth_rate: real, eps: real, l2: real, weight_decay: real,
         rests: flag, limited: flag, d: carried, d_before: carried, d_max: carried, r: carried,
         dot: sum, s_sum: sum,
     }
@@ -111,7 +111,7 @@ crate::equation! {
 }
 
 fn next_s<R: Real>(g: R, s: R, d: R, h: &Hyper<R>) -> R {
-    h.beta3 * s + ((d * h.inv_d0) * (d * h.s_rate)) * g
+    h.beta3 * s + ((d * h.inv_d0) * (d * (h.s_lr * h.s_correction))) * g
 }
 
 impl Rule for Prodigy {
@@ -143,21 +143,25 @@ impl Rule for Prodigy {
             find: "let g = gradient + h.l2 * theta;\n    let dot",
             replace: "let g = gradient;\n    let dot",
         },
-        Mutant { name: "decoupled decay dropped", find: " + h.decay * theta", replace: "" },
+        Mutant { name: "decoupled decay dropped", find: "rate * (h.weight_decay * theta)", replace: "0.0" },
         Mutant { name: "sign lost", find: "((*s).m / denom", replace: "(abs((*s).m) / denom" },
         Mutant {
             name: "step x 1.02",
-            find: "(d * h.rate) * ((*s).m",
-            replace: "(1.02 * d * h.rate) * ((*s).m",
+            find: "(d * (h.lr * h.correction)) * ((*s).m",
+            replace: "(1.02 * d * (h.lr * h.correction)) * ((*s).m",
         },
-        Mutant { name: "no step", find: "return theta - step", replace: "return theta" },
-        Mutant { name: "moved not stored", find: "(*s).moved = (*s).moved + step;", replace: "" },
-        Mutant { name: "moved is the last step", find: "(*s).moved + step", replace: "step" },
-        Mutant { name: "moved the wrong way", find: "(*s).moved + step", replace: "(*s).moved - step" },
+        Mutant { name: "no step", find: "return step", replace: "return 0.0" },
+        Mutant {
+            name: "moved not stored",
+            find: "(*s).moved = (*s).moved + (decay(theta, h) + step);",
+            replace: "",
+        },
+        Mutant { name: "moved is the last step", find: "(*s).moved + (decay", replace: "(decay" },
+        Mutant { name: "moved the wrong way", find: "(*s).moved + (decay", replace: "(*s).moved - (decay" },
         Mutant {
             name: "s grows with lr alone",
-            find: "(d * h.inv_d0) * (d * h.s_rate)",
-            replace: "d * h.s_rate",
+            find: "(d * h.inv_d0) * (d * (h.s_lr * h.s_correction))",
+            replace: "d * (h.s_lr * h.s_correction)",
         },
         Mutant { name: "s forgets", find: "h.beta3 * s +", replace: "0.0 * s +" },
         Mutant { name: "norm of s not of magnitudes", find: "abs(next_s(", replace: "(next_s(" },
@@ -218,8 +222,8 @@ impl Rule for Prodigy {
             bc2.sqrt() / bc1
         };
         let correct = self.use_bias_correction && !rests;
-        let rate = self.lr * if correct { correction(*counted) } else { 1.0 };
-        let (l2, decay) = match self.weight_decay_mode {
+        let correction = if correct { correction(*counted) } else { 1.0 };
+        let (l2, weight_decay) = match self.weight_decay_mode {
             WeightDecay::L2 => (self.weight_decay, 0.0),
             WeightDecay::Decoupled => (0.0, self.weight_decay),
         };
@@ -229,15 +233,17 @@ impl Rule for Prodigy {
             beta2: self.beta2,
             one_minus_beta2: 1.0 - self.beta2,
             beta3: self.beta3.unwrap_or(self.beta2.sqrt()),
-            rate,
-            s_rate: if self.safeguard_warmup { 1.0 } else { rate },
+            lr: self.lr,
+            correction,
+            s_lr: if self.safeguard_warmup { 1.0 } else { self.lr },
+            s_correction: if self.safeguard_warmup { 1.0 } else { correction },
             d0: self.d0,
             inv_d0: 1.0 / self.d0,
             d_coef: self.d_coef,
             growth_rate: self.growth_rate.unwrap_or(1.0),
             eps: self.eps,
             l2,
-            decay,
+            weight_decay,
             rests: rests.into(),
             limited: self.growth_rate.is_some().into(),
             d: 0.0,
@@ -255,7 +261,7 @@ impl Rule for Prodigy {
             return;
         }
         let g = gradient + h.l2 * theta;
-        let dot = ((h.d * h.inv_d0) * (h.d * h.rate)) * (g * s.moved);
+        let dot = ((h.d * h.inv_d0) * (h.d * (h.lr * h.correction))) * (g * s.moved);
         shares.copy_from_slice(&[dot, next_s(g, s.s, h.d, h).abs()]);
     }
 
@@ -279,9 +285,16 @@ impl Rule for Prodigy {
         }
     }
 
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        let (rate, zero) = (h.d_before * (h.lr * h.correction), R::host(0.0));
+        zero.if_less(h.s_sum, rate * (h.weight_decay * theta), zero)
+    }
+
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
         if h.rests != 0 {
-            return theta;
+            return R::host(0.0);
         }
         let g = gradient + h.l2 * theta;
         let d = h.d_before;
@@ -290,10 +303,10 @@ impl Rule for Prodigy {
         s.v = h.beta2 * s.v + h.one_minus_beta2 * (dg * dg);
         s.s = next_s(g, s.s, d, h);
         let denom = s.v.sqrt() + h.d * h.eps;
-        let step = (d * h.rate) * (s.m / denom + h.decay * theta);
+        let step = (d * (h.lr * h.correction)) * (s.m / denom);
         let zero = R::host(0.0);
-        s.moved = zero.if_less(h.s_sum, s.moved + step, s.moved);
-        zero.if_less(h.s_sum, theta - step, theta)
+        s.moved = zero.if_less(h.s_sum, s.moved + (Self::decay(theta, h) + step), s.moved);
+        zero.if_less(h.s_sum, step, zero)
     }
 
     fn variants() -> Vec<Self> {

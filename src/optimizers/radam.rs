@@ -35,12 +35,12 @@ pub enum EpsForm {
 /// rho_inf =  2 / (1 - beta2) - 1,  rho = rho_inf - 2 t beta2^t / bc2
 /// if rho > threshold:                         bc1 = 1 - beta1^t, bc2 = 1 - beta2^t
 ///     r     =  sqrt((rho - 4) (rho - 2) rho_inf / ((rho_inf - 4) (rho_inf - 2) rho))
-///     theta <- keep theta - (lr r sqrt(bc2) / bc1) m / (sqrt(v) + eps)
+///     theta <- theta - (lr_wd theta + (lr r sqrt(bc2) / bc1) m / (sqrt(v) + eps))
 /// else:
-///     theta <- keep theta - (lr / bc1) m      fallback "sgd"; theta unchanged with "skip"
+///     theta <- theta - (lr_wd theta + (lr / bc1) m)  fallback "sgd"; theta unchanged with "skip"
 ///
-/// eps_form "hat":  theta <- keep theta - (lr r / bc1) m / (sqrt(v / bc2) + eps)
-/// keep = 1 - lr weight_decay with mode "decoupled", else 1
+/// eps_form "hat":  theta <- theta - (lr_wd theta + (lr r / bc1) m / (sqrt(v / bc2) + eps))
+/// lr_wd = lr weight_decay with mode "decoupled", else 0
 /// ```
 /// For every beta2 from 0.9 to 0.9999 the first rectified step is the fifth with threshold 4 and the sixth
 /// with 5. For beta2 of 0.6 and below no step ever is.
@@ -116,8 +116,8 @@ pub(crate) fn rectification(beta2: f64, t: u64, threshold: f64) -> Option<f64> {
 
 crate::equation! {
     hyper {
-        beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real, inv_c2: real, eps: real,
-        step_size: real, l2: real, keep: real, phase: flag,
+        beta1: real, one_minus_beta1: real, beta2: real, one_minus_beta2: real, inv_c2: counted, eps: real,
+        lr: real, correction: counted, l2: real, lr_wd: real, phase: counted_flag,
     }
     state { m, v }
 }
@@ -139,8 +139,8 @@ impl Rule for RAdam {
         Mutant { name: "no correction of v", find: "(*s).v * h.inv_c2", replace: "(*s).v" },
         Mutant { name: "always without the denominator", find: "h.phase == 2u", replace: "false" },
         Mutant { name: "always with the denominator", find: "h.phase == 2u", replace: "true" },
-        Mutant { name: "never skipped", find: "h.phase == 0u", replace: "false" },
-        Mutant { name: "decay while skipping", find: "return theta;", replace: "return h.keep * theta;" },
+        Mutant { name: "never skipped", find: "if (h.phase == 0u)", replace: "if (false)" },
+        Mutant { name: "decay while skipping", find: ", 0.0, h.phase == 0u)", replace: ", 0.0, false)" },
         Mutant {
             name: "no moments while skipping",
             find: "let g = gradient + h.l2 * theta;",
@@ -161,14 +161,18 @@ impl Rule for RAdam {
             find: "(*s).v = h.beta2 * (*s).v + h.one_minus_beta2 * (g * g);",
             replace: "",
         },
-        Mutant { name: "step x 1.02", find: "- h.step_size", replace: "- 1.02 * h.step_size" },
+        Mutant {
+            name: "step x 1.02",
+            find: "return h.lr * h.correction",
+            replace: "return 1.02 * h.lr * h.correction",
+        },
         Mutant {
             name: "sign lost",
-            find: "h.step_size * direction",
-            replace: "h.step_size * abs(direction)",
+            find: "h.lr * h.correction * direction",
+            replace: "h.lr * h.correction * abs(direction)",
         },
-        Mutant { name: "no step", find: "h.keep * theta - h.step_size * direction", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "no step", find: "return h.lr * h.correction * direction", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
     ];
     type Hyper<R: Real> = Hyper<R>;
@@ -190,11 +194,11 @@ impl Rule for RAdam {
     fn hyper(&self, t: u64, _: &mut Memory) -> Hyper<f64> {
         let decay = self.weight_decay_mode.scalars(self.weight_decay, self.lr);
         let (bc1, bc2) = (1.0 - beta_power(self.beta1, t), 1.0 - beta_power(self.beta2, t));
-        let (phase, step_size, c2) =
+        let (phase, correction, c2) =
             match (rectification(self.beta2, t, self.threshold), self.eps_form, self.fallback) {
-                (Some(r), EpsForm::Raw, _) => (2, self.lr * r * bc2.sqrt() / bc1, 1.0),
-                (Some(r), EpsForm::Hat, _) => (2, self.lr * r / bc1, bc2),
-                (None, _, Fallback::Sgd) => (1, self.lr / bc1, 1.0),
+                (Some(r), EpsForm::Raw, _) => (2, r * bc2.sqrt() / bc1, 1.0),
+                (Some(r), EpsForm::Hat, _) => (2, r / bc1, bc2),
+                (None, _, Fallback::Sgd) => (1, 1.0 / bc1, 1.0),
                 (None, _, Fallback::Skip) => (0, 0.0, 1.0),
             };
         Hyper {
@@ -204,11 +208,18 @@ impl Rule for RAdam {
             one_minus_beta2: 1.0 - self.beta2,
             inv_c2: 1.0 / c2,
             eps: self.eps,
-            step_size,
+            lr: self.lr,
+            correction,
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
             phase,
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        if h.phase == 0 { R::host(0.0) } else { h.lr_wd * theta }
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
@@ -216,13 +227,13 @@ impl Rule for RAdam {
         s.m = h.beta1 * s.m + h.one_minus_beta1 * g;
         s.v = h.beta2 * s.v + h.one_minus_beta2 * (g * g);
         if h.phase == 0 {
-            return theta;
+            return R::host(0.0);
         }
         let mut direction = s.m;
         if h.phase == 2 {
             direction = s.m / ((s.v * h.inv_c2).sqrt() + h.eps);
         }
-        h.keep * theta - h.step_size * direction
+        h.lr * h.correction * direction
     }
 
     fn variants() -> Vec<Self> {

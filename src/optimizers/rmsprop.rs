@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// v     <- alpha v + (1 - alpha) g^2
 /// denom =  sqrt(v) + eps
 /// b     <- momentum b + g / denom             without momentum b is this step's g / denom
-/// theta <- keep theta - lr b                  keep = 1 - lr weight_decay with mode "decoupled", else 1
+/// theta <- theta - (lr_wd theta + lr b)       lr_wd = lr weight_decay with mode "decoupled", else 0
 ///
 /// centered:  v <- alpha (v + (1 - alpha) (g - a)^2),   a <- a + (1 - alpha) (g - a)
 /// ```
@@ -73,7 +73,7 @@ impl Default for RmsProp {
 
 crate::equation! {
     hyper {
-        alpha: real, one_minus_alpha: real, momentum: real, eps: real, lr: real, l2: real, keep: real,
+        alpha: real, one_minus_alpha: real, momentum: real, eps: real, lr: real, l2: real, lr_wd: real,
         centered: flag,
     }
     state { v, a, b }
@@ -99,8 +99,8 @@ impl Rule for RmsProp {
         Mutant { name: "momentum dropped", find: "h.momentum * (*s).b + g / denom", replace: "g / denom" },
         Mutant { name: "step x 1.02", find: "h.lr * (*s).b", replace: "1.02 * h.lr * (*s).b" },
         Mutant { name: "sign lost", find: "g / denom;", replace: "abs(g) / denom;" },
-        Mutant { name: "no step", find: "h.keep * theta - h.lr * (*s).b", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "no step", find: "return h.lr * (*s).b", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
         Mutant {
             name: "v not stored",
@@ -110,8 +110,8 @@ impl Rule for RmsProp {
         Mutant { name: "a not stored", find: "(*s).a = (*s).a + h.one_minus_alpha * d;", replace: "" },
         Mutant {
             name: "b not stored",
-            find: "return h.keep * theta - h.lr * (*s).b;",
-            replace: "let b = (*s).b; (*s).b = 0.0; return h.keep * theta - h.lr * b;",
+            find: "return h.lr * (*s).b;",
+            replace: "let b = (*s).b; (*s).b = 0.0; return h.lr * b;",
         },
     ];
     type Hyper<R: Real> = Hyper<R>;
@@ -138,9 +138,15 @@ impl Rule for RmsProp {
             eps: self.eps,
             lr: self.lr,
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
             centered: self.centered.into(),
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
@@ -154,7 +160,7 @@ impl Rule for RmsProp {
         }
         let denom = s.v.sqrt() + h.eps;
         s.b = h.momentum * s.b + g / denom;
-        h.keep * theta - h.lr * s.b
+        h.lr * s.b
     }
 
     fn variants() -> Vec<Self> {

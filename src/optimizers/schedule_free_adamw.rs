@@ -20,15 +20,14 @@ use serde::{Deserialize, Serialize};
 /// lr_k = lr min(k / warmup_steps, 1)
 /// w_k  = k^r max(lr_1 ... lr_k)^weight_lr_power,  c = w_k / (w_1 + ... + w_k)
 /// ```
-/// k counts training steps. theta is the point `y = (1 - beta1) z + beta1 x` at which gradients are taken;
+/// k counts the steps taken. theta is the point `y = (1 - beta1) z + beta1 x` at which gradients are taken;
 /// the average `x` is what to evaluate.
 ///
 /// **Evaluation**: x is not kept, but recovered: `x = y + (1 - 1 / beta1) (z - y)`. Set `evaluate` and take a
 /// step: theta then holds x, and further steps with it leave theta as it is. Take it back and take a step:
-/// theta holds y again. These two steps only convert; they look at no gradient (which must be finite all the
-/// same, or it replaces its parameter), leave z, v, k and the weights as they were, and count as steps of the
-/// optimizer alone. Compute gradients after the second one, never at x. Going there and back rounds theta
-/// twice. (In an optimizer of [`AnyRule`](crate::AnyRule), put another configuration in its place.)
+/// theta holds y again. These two steps only convert: they look at no gradient and zero none, leave every slot as it
+/// was, and do not count, whatever stands around the rule. Compute gradients after the second one, never at x. Going
+/// there and back rounds theta twice. (In an optimizer of [`AnyRule`](crate::AnyRule), put another configuration in its place.)
 ///
 /// ```no_run
 /// # use wgpu_optim::{Error, GroupId, Optimizer, optimizers::ScheduleFreeAdamW, wgpu};
@@ -47,7 +46,7 @@ use serde::{Deserialize, Serialize};
 /// # }
 /// ```
 ///
-/// **State**: `z`, `v` f32, z starts at theta, v at 0, 8 bytes a parameter; k, the largest rate and the sum
+/// **State**: `z`, `v` f32, z starts at theta, v at 0, 8 bytes a parameter; the largest rate and the sum
 /// of weights on the host, for each group.
 ///
 /// **Source**: A. Defazio, X. Yang, H. Mehta, K. Mishchenko, A. Khaled, A. Cutkosky, "The Road Less
@@ -59,7 +58,7 @@ use serde::{Deserialize, Serialize};
 /// next while that grows.
 ///
 /// **Numerics**: with a rate of 0 from the start there are no weights, and c is 0. Wrappers see theta: an
-/// average of the weights around this rule averages y, and sees conversions as steps.
+/// average of the weights around this rule averages y.
 ///
 /// **Cost**: 28 bytes read and written a parameter.
 ///
@@ -112,8 +111,8 @@ impl Default for ScheduleFreeAdamW {
 
 crate::equation! {
     hyper {
-        beta2: real, one_minus_beta2: real, inv_bc2: real, eps: real, mix: real, lr: real, step_size: real,
-        l2: real, decay: real, first: flag, convert: flag,
+        beta2: real, one_minus_beta2: real, inv_bc2: counted, eps: real, lr: real, warmup: counted, c: counted,
+        stride: counted, l2: real, weight_decay: real, to_average: real, from_average: real, first: first,
     }
     state { z, v }
 }
@@ -134,22 +133,28 @@ impl Rule for ScheduleFreeAdamW {
             find: "h.beta2 * (*s).v + h.one_minus_beta2 * (g * g)",
             replace: "h.one_minus_beta2 * (*s).v + h.beta2 * (g * g)",
         },
-        Mutant { name: "no average", find: "theta + h.mix * (z - theta)", replace: "theta" },
-        Mutant {
-            name: "averages the new z",
-            find: "let mixed = theta + h.mix * (z - theta);",
-            replace: "let mixed = theta + h.mix * ((*s).z - theta);",
-        },
+        Mutant { name: "no average", find: " - h.c * (z - theta)", replace: "" },
+        Mutant { name: "averages the new z", find: "h.c * (z - theta)", replace: "h.c * ((*s).z - theta)" },
         Mutant { name: "z starts at 0", find: "h.first != 0u", replace: "false" },
-        Mutant { name: "z moves like y", find: "z - h.lr * d", replace: "z - h.step_size * d" },
-        Mutant { name: "step x 1.02", find: "h.step_size * d", replace: "1.02 * h.step_size * d" },
-        Mutant { name: "sign lost", find: "h.step_size * d", replace: "h.step_size * abs(d)" },
-        Mutant { name: "no step", find: "return mixed - h.step_size * d;", replace: "return theta;" },
-        Mutant { name: "decoupled decay dropped", find: "g / denom + h.decay * theta", replace: "g / denom" },
-        Mutant { name: "decay at z", find: "h.decay * theta", replace: "h.decay * z" },
+        Mutant { name: "z moves like y", find: "z - rate * (", replace: "z - rate * h.stride * (" },
+        Mutant { name: "step x 1.02", find: "return rate *", replace: "return 1.02 * rate *" },
+        Mutant { name: "sign lost", find: "h.stride * (g / denom)", replace: "h.stride * (abs(g) / denom)" },
+        Mutant { name: "no step", find: "return rate * h.stride * (g / denom)", replace: "return 0.0" },
+        Mutant { name: "no warm-up", find: "let rate = h.lr * h.warmup;", replace: "let rate = h.lr;" },
+        Mutant {
+            name: "decoupled decay dropped",
+            find: "h.stride * (h.weight_decay * theta)",
+            replace: "0.0 * theta",
+        },
+        Mutant { name: "z does not decay", find: "g / denom + h.weight_decay * theta", replace: "g / denom" },
+        Mutant {
+            name: "decay at z",
+            find: "g / denom + h.weight_decay * theta",
+            replace: "g / denom + h.weight_decay * z",
+        },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
-        Mutant { name: "z not stored", find: "(*s).z = z - h.lr * d;", replace: "(*s).z = z;" },
-        Mutant { name: "v not stored", find: "let d = ", replace: "(*s).v = 0.0;\n    let d = " },
+        Mutant { name: "z not stored", find: "(*s).z = z - rate * (", replace: "(*s).z = z - 0.0 * (" },
+        Mutant { name: "v not stored", find: "let rate = ", replace: "(*s).v = 0.0;\n    let rate = " },
     ];
     type Hyper<R: Real> = Hyper<R>;
     type State<T: Copy> = State<T>;
@@ -175,65 +180,60 @@ impl Rule for ScheduleFreeAdamW {
         State { z: 1, v: 1 }
     }
 
-    fn hyper(&self, _: u64, memory: &mut Memory) -> Hyper<f64> {
-        // Training steps so far, the largest rate of them, the sum of their weights; whether theta holds x.
-        let [trained, lr_max, weight_sum, holds_average] = memory;
-        let first = *trained == 0.0;
-        let was = std::mem::replace(holds_average, self.evaluate.into()) != 0.0;
-        let convert = Hyper {
-            beta2: 1.0,
-            one_minus_beta2: 0.0,
-            inv_bc2: 1.0,
-            eps: self.eps,
-            mix: 0.0,
-            lr: 0.0,
-            step_size: 0.0,
-            l2: 0.0,
-            decay: 0.0,
-            first: first.into(),
-            convert: 1,
-        };
-        match (was, self.evaluate) {
-            (true, true) => return convert,
-            (false, true) => return Hyper { mix: 1.0 - 1.0 / self.beta1, ..convert },
-            (true, false) => return Hyper { mix: 1.0 - self.beta1, ..convert },
-            (false, false) => {}
-        }
-        *trained += 1.0;
-        let k = *trained;
-        let lr = self.lr * (k / f64::from(self.warmup_steps.max(1))).min(1.0);
-        *lr_max = lr_max.max(lr);
+    fn hyper(&self, t: u64, memory: &mut Memory) -> Hyper<f64> {
+        // The largest rate of the steps so far, and the sum of their weights.
+        let [lr_max, weight_sum, ..] = memory;
+        let k = t as f64;
+        let warmup = (k / f64::from(self.warmup_steps.max(1))).min(1.0);
+        *lr_max = lr_max.max(self.lr * warmup);
         let weight = k.powf(self.r) * lr_max.powf(self.weight_lr_power);
         *weight_sum += weight;
         let c = if *weight_sum > 0.0 { weight / *weight_sum } else { 0.0 };
-        let decay = match self.weight_decay_mode {
+        let (l2, weight_decay) = match self.weight_decay_mode {
             WeightDecay::L2 => (self.weight_decay, 0.0),
             WeightDecay::Decoupled => (0.0, self.weight_decay),
         };
         Hyper {
             beta2: self.beta2,
             one_minus_beta2: 1.0 - self.beta2,
-            inv_bc2: 1.0 / (1.0 - beta_power(self.beta2, k as u64)),
+            inv_bc2: 1.0 / (1.0 - beta_power(self.beta2, t)),
             eps: self.eps,
-            mix: c,
-            lr,
-            step_size: lr * (1.0 - self.beta1 * (1.0 - c)),
-            l2: decay.0,
-            decay: decay.1,
-            first: first.into(),
-            convert: 0,
+            lr: self.lr,
+            warmup,
+            c,
+            stride: 1.0 - self.beta1 * (1.0 - c),
+            l2,
+            weight_decay,
+            to_average: 1.0 - 1.0 / self.beta1,
+            from_average: 1.0 - self.beta1,
+            first: (t == 1).into(),
         }
     }
 
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr * h.warmup * h.stride * (h.weight_decay * theta)
+    }
+
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
-        let g = if h.convert != 0 { R::host(0.0) } else { gradient + h.l2 * theta };
+        let g = gradient + h.l2 * theta;
         let z = if h.first != 0 { theta } else { s.z };
         s.v = h.beta2 * s.v + h.one_minus_beta2 * (g * g);
         let denom = (s.v * h.inv_bc2).sqrt() + h.eps;
-        let d = g / denom + h.decay * theta;
-        s.z = z - h.lr * d;
-        let mixed = theta + h.mix * (z - theta);
-        mixed - h.step_size * d
+        let rate = h.lr * h.warmup;
+        s.z = z - rate * (g / denom + h.weight_decay * theta);
+        rate * h.stride * (g / denom) - h.c * (z - theta)
+    }
+
+    const CONVERTS: bool = true;
+
+    fn evaluates(&self) -> bool {
+        self.evaluate
+    }
+
+    fn convert<R: Real>(theta: R, s: &State<R>, h: &Hyper<R>, evaluate: bool) -> R {
+        theta + if evaluate { h.to_average } else { h.from_average } * (s.z - theta)
     }
 
     fn variants() -> Vec<Self> {

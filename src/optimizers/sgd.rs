@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// g     <- g + l2 theta                               l2 = weight_decay with mode "l2", else 0
 /// b     <- momentum b + (1 - dampening) g             b_1 = g: the first step is not dampened
 /// d     =  g + momentum b   with nesterov, else b
-/// theta <- keep theta - lr d                          keep = 1 - lr weight_decay with mode "decoupled", else 1
+/// theta <- theta - (lr_wd theta + lr d)               lr_wd = lr weight_decay with mode "decoupled", else 0
 /// ```
 ///
 /// **State**: `b` f32, starts at 0, 4 bytes a parameter; none while every group's momentum is 0.
@@ -64,7 +64,7 @@ impl Default for Sgd {
 }
 
 crate::equation! {
-    hyper { lr: real, momentum: real, one_minus_dampening: real, l2: real, keep: real, nesterov: flag }
+    hyper { lr: real, momentum: real, one_minus_dampening: real, l2: real, lr_wd: real, nesterov: flag }
     state { b }
 }
 
@@ -72,14 +72,10 @@ impl Rule for Sgd {
     const NAME: &'static str = "sgd";
     const WGSL: &'static str = include_str!("../../shaders/sgd.wgsl");
     const MUTANTS: &'static [Mutant] = &[
-        Mutant {
-            name: "sign lost",
-            find: "h.keep * theta - h.lr * d",
-            replace: "h.keep * theta - h.lr * abs(d)",
-        },
+        Mutant { name: "sign lost", find: "h.lr * d", replace: "h.lr * abs(d)" },
         Mutant { name: "step x 1.02", find: "h.lr * d", replace: "1.02 * h.lr * d" },
-        Mutant { name: "no step", find: "h.keep * theta - h.lr * d", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "no step", find: "return h.lr * d", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
         Mutant { name: "dampening dropped", find: "h.one_minus_dampening * g", replace: "g" },
         Mutant { name: "nesterov dropped", find: "h.nesterov != 0u", replace: "false" },
@@ -127,16 +123,22 @@ impl Rule for Sgd {
             momentum: self.momentum,
             one_minus_dampening: if undampened { 1.0 } else { 1.0 - self.dampening },
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
             nesterov: self.nesterov.into(),
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
         let g = gradient + h.l2 * theta;
         s.b = h.momentum * s.b + h.one_minus_dampening * g;
         let d = if h.nesterov != 0 { g + h.momentum * s.b } else { s.b };
-        h.keep * theta - h.lr * d
+        h.lr * d
     }
 
     fn variants() -> Vec<Self> {

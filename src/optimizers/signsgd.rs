@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 /// ```text
 /// g     <- g + l2 theta                       l2 = weight_decay with mode "l2", else 0
 /// m     <- momentum m + (1 - momentum) g      without momentum m is g
-/// theta <- keep theta - lr sign(m)            sign(0) = 0
-///                                             keep = 1 - lr weight_decay with mode "decoupled", else 1
+/// theta <- theta - (lr_wd theta + lr sign(m))  sign(0) = 0
+///                                             lr_wd = lr weight_decay with mode "decoupled", else 0
 /// ```
 ///
 /// **State**: none; with momentum `m` f32, starts at 0, 4 bytes a parameter.
@@ -60,7 +60,7 @@ impl SignSgd {
 }
 
 crate::equation! {
-    hyper { momentum: real, one_minus_momentum: real, lr: real, l2: real, keep: real }
+    hyper { momentum: real, one_minus_momentum: real, lr: real, l2: real, lr_wd: real }
     state { m }
 }
 
@@ -78,13 +78,13 @@ impl Rule for SignSgd {
         Mutant { name: "step x 1.02", find: "h.lr * sign", replace: "1.02 * h.lr * sign" },
         Mutant { name: "momentum dropped", find: "h.momentum * (*s).m + ", replace: "" },
         Mutant { name: "gradient not weighted", find: "h.one_minus_momentum * g", replace: "g" },
-        Mutant { name: "no step", find: "h.keep * theta - h.lr * sign((*s).m)", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "no step", find: "return h.lr * sign((*s).m)", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
         Mutant {
             name: "m not stored",
-            find: "return h.keep * theta - h.lr * sign((*s).m);",
-            replace: "let m = (*s).m; (*s).m = 0.0; return h.keep * theta - h.lr * sign(m);",
+            find: "return h.lr * sign((*s).m);",
+            replace: "let m = (*s).m; (*s).m = 0.0; return h.lr * sign(m);",
         },
     ];
     type Hyper<R: Real> = Hyper<R>;
@@ -107,14 +107,20 @@ impl Rule for SignSgd {
             one_minus_momentum: 1.0 - self.momentum,
             lr: self.lr,
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
         let g = gradient + h.l2 * theta;
         s.m = h.momentum * s.m + h.one_minus_momentum * g;
-        h.keep * theta - h.lr * s.m.sign()
+        h.lr * s.m.sign()
     }
 
     fn variants() -> Vec<Self> {

@@ -75,14 +75,19 @@ impl Default for StableAdamW {
 
 crate::equation! {
     hyper {
-        beta1_hat: real, one_minus_beta1_hat: real, beta2_hat: real, one_minus_beta2_hat: real,
-        eps: real, lr: real, l2: real, decay: real, ratio_norm: norm, ones_norm: norm,
+        beta1_hat: counted, one_minus_beta1_hat: counted, beta2_hat: counted, one_minus_beta2_hat: counted,
+        eps: real, lr: real, l2: real, lr_wd: real, ratio_norm: norm, ones_norm: norm,
     }
     state { m, v }
 }
 
 fn second_moment<R: Real>(v: R, g: R, h: &Hyper<R>) -> R {
     h.beta2_hat * v + h.one_minus_beta2_hat * (g * g)
+}
+
+fn clip<R: Real>(h: &Hyper<R>) -> R {
+    let rms = h.ratio_norm / h.ones_norm;
+    R::host(1.0).max(rms)
 }
 
 /// The share of an average that step `t` keeps, where the average needs no bias correction, and the rest.
@@ -114,33 +119,25 @@ impl Rule for StableAdamW {
             find: "h.beta1_hat * (*s).m + h.one_minus_beta1_hat * g",
             replace: "h.beta2_hat * (*s).m + h.one_minus_beta2_hat * g",
         },
-        Mutant {
-            name: "decay not clipped",
-            find: "theta - rate * ((*s).m / denom + h.decay * theta)",
-            replace: "theta - rate * ((*s).m / denom) - h.lr * (h.decay * theta)",
-        },
-        Mutant { name: "decoupled decay dropped", find: " + h.decay * theta", replace: "" },
+        Mutant { name: "decay not clipped", find: "h.lr_wd / clip(h) * theta", replace: "h.lr_wd * theta" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd / clip(h) * theta", replace: "0.0" },
         Mutant {
             name: "l2 decay dropped",
             find: "let g = gradient + h.l2 * theta;\n    (*s).m",
             replace: "let g = gradient;\n    (*s).m",
         },
         Mutant { name: "sign lost", find: "((*s).m / denom", replace: "(abs((*s).m) / denom" },
-        Mutant { name: "step x 1.02", find: "h.lr / max", replace: "1.02 * h.lr / max" },
-        Mutant {
-            name: "no step",
-            find: "theta - rate * ((*s).m / denom + h.decay * theta)",
-            replace: "theta",
-        },
+        Mutant { name: "step x 1.02", find: "return h.lr /", replace: "return 1.02 * h.lr /" },
+        Mutant { name: "no step", find: "return h.lr / clip(h) * ((*s).m / denom)", replace: "return 0.0" },
         Mutant {
             name: "m not stored",
-            find: "return theta - rate * ((*s).m / denom",
-            replace: "let m = (*s).m; (*s).m = 0.0; return theta - rate * (m / denom",
+            find: "return h.lr / clip(h) * ((*s).m / denom",
+            replace: "let m = (*s).m; (*s).m = 0.0; return h.lr / clip(h) * (m / denom",
         },
         Mutant {
             name: "v not stored",
-            find: "return theta - rate",
-            replace: "(*s).v = 0.0;\n    return theta - rate",
+            find: "return h.lr / clip(h)",
+            replace: "(*s).v = 0.0;\n    return h.lr / clip(h)",
         },
     ];
     type Hyper<R: Real> = Hyper<R>;
@@ -161,10 +158,7 @@ impl Rule for StableAdamW {
     fn hyper(&self, t: u64, _: &mut Memory) -> Hyper<f64> {
         let (beta1_hat, one_minus_beta1_hat) = debiased(self.beta1, t);
         let (beta2_hat, one_minus_beta2_hat) = debiased(self.beta2, t);
-        let (l2, decay) = match self.weight_decay_mode {
-            WeightDecay::L2 => (self.weight_decay, 0.0),
-            WeightDecay::Decoupled => (0.0, self.weight_decay),
-        };
+        let decay = self.weight_decay_mode.scalars(self.weight_decay, self.lr);
         Hyper {
             beta1_hat,
             one_minus_beta1_hat,
@@ -172,8 +166,8 @@ impl Rule for StableAdamW {
             one_minus_beta2_hat,
             eps: self.eps,
             lr: self.lr,
-            l2,
-            decay,
+            l2: decay.l2,
+            lr_wd: decay.lr_wd,
             ratio_norm: 0.0,
             ones_norm: 0.0,
         }
@@ -185,14 +179,18 @@ impl Rule for StableAdamW {
         shares.copy_from_slice(&[g / v.sqrt().max(h.eps), R::host(1.0)]);
     }
 
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd / clip(h) * theta
+    }
+
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
         let g = gradient + h.l2 * theta;
         s.m = h.beta1_hat * s.m + h.one_minus_beta1_hat * g;
         s.v = second_moment(s.v, g, h);
         let denom = s.v.sqrt() + h.eps;
-        let rms = h.ratio_norm / h.ones_norm;
-        let rate = h.lr / R::host(1.0).max(rms);
-        theta - rate * (s.m / denom + h.decay * theta)
+        h.lr / clip(h) * (s.m / denom)
     }
 
     fn variants() -> Vec<Self> {

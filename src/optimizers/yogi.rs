@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 /// g     <- g + l2 theta                       l2 = weight_decay with mode "l2", else 0
 /// m     <- beta1 m + (1 - beta1) g
 /// v     <- v - (1 - beta2) sign(v - g^2) g^2
-/// theta <- keep theta - (lr / bc1) m / (sqrt(v / bc2) + eps)
+/// theta <- theta - (lr_wd theta + (lr / bc1) m / (sqrt(v / bc2) + eps))
 ///                                             bc1 = 1 - beta1^t, bc2 = 1 - beta2^t
-///                                             keep = 1 - lr weight_decay with mode "decoupled", else 1
+///                                             lr_wd = lr weight_decay with mode "decoupled", else 0
 /// ```
 ///
 /// **State**: `m`, `v` f32, both start at `initial_accumulator`, 8 bytes a parameter.
@@ -72,8 +72,8 @@ impl Default for Yogi {
 
 crate::equation! {
     hyper {
-        beta1: real, one_minus_beta1: real, one_minus_beta2: real, inv_bc2: real,
-        eps: real, step_size: real, l2: real, keep: real,
+        beta1: real, one_minus_beta1: real, one_minus_beta2: real, inv_bc2: counted,
+        eps: real, lr: real, inv_bc1: counted, l2: real, lr_wd: real,
     }
     state { m, v }
 }
@@ -100,15 +100,15 @@ impl Rule for Yogi {
             find: "h.beta1 * (*s).m + h.one_minus_beta1 * g",
             replace: "h.one_minus_beta1 * (*s).m + h.beta1 * g",
         },
-        Mutant { name: "step x 1.02", find: "h.step_size * (", replace: "1.02 * h.step_size * (" },
+        Mutant { name: "step x 1.02", find: "h.lr * h.inv_bc1 * (", replace: "1.02 * h.lr * h.inv_bc1 * (" },
         Mutant { name: "sign lost", find: "((*s).m / denom)", replace: "(abs((*s).m) / denom)" },
-        Mutant { name: "no step", find: "h.keep * theta - h.step_size * ((*s).m / denom)", replace: "theta" },
-        Mutant { name: "decoupled decay dropped", find: "h.keep * theta", replace: "theta" },
+        Mutant { name: "no step", find: "return h.lr * h.inv_bc1 * ((*s).m / denom)", replace: "return 0.0" },
+        Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
         Mutant {
             name: "m not stored",
-            find: "return h.keep * theta - h.step_size * ((*s).m / denom);",
-            replace: "let m = (*s).m; (*s).m = 0.0; return h.keep * theta - h.step_size * (m / denom);",
+            find: "return h.lr * h.inv_bc1 * ((*s).m / denom);",
+            replace: "let m = (*s).m; (*s).m = 0.0; return h.lr * h.inv_bc1 * (m / denom);",
         },
         Mutant {
             name: "v not stored",
@@ -145,10 +145,17 @@ impl Rule for Yogi {
             one_minus_beta2: 1.0 - self.beta2,
             inv_bc2: 1.0 / (1.0 - beta_power(self.beta2, t)),
             eps: self.eps,
-            step_size: self.lr / (1.0 - beta_power(self.beta1, t)),
+            lr: self.lr,
+            inv_bc1: 1.0 / (1.0 - beta_power(self.beta1, t)),
             l2: decay.l2,
-            keep: decay.keep,
+            lr_wd: decay.lr_wd,
         }
+    }
+
+    const DECAYS: bool = true;
+
+    fn decay<R: Real>(theta: R, h: &Hyper<R>) -> R {
+        h.lr_wd * theta
     }
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
@@ -157,7 +164,7 @@ impl Rule for Yogi {
         let square = g * g;
         s.v = s.v - h.one_minus_beta2 * ((s.v - square).sign() * square);
         let denom = (s.v * h.inv_bc2).sqrt() + h.eps;
-        h.keep * theta - h.step_size * (s.m / denom)
+        h.lr * h.inv_bc1 * (s.m / denom)
     }
 
     fn variants() -> Vec<Self> {

@@ -125,7 +125,8 @@ impl<'a> Run<'a> {
             }
         };
         let params = builder.build(&gpu.device).unwrap();
-        let optimizer = Optimizer::with_options(&gpu.device, &params, configs.to_vec(), options).unwrap();
+        let optimizer =
+            Optimizer::with_options(&gpu.device, &gpu.queue, &params, configs.to_vec(), options).unwrap();
         let memory = vec![Memory::default(); configs.len()];
         let wrappers = options.wrappers;
         Self { gpu, params, optimizer, tensors, own, memory, wrappers, configs: configs.to_vec() }
@@ -213,6 +214,7 @@ impl<'a> Run<'a> {
                     shape,
                     theta: &before.theta[tensor],
                     g: &gradients[tensor],
+                    evaluates: false,
                     slots: &before.slots[tensor],
                 }
             })

@@ -49,7 +49,7 @@ impl<C: Config> Sweep<C> {
             params.external(format!("{number}"), [len], group, param, grad);
             groups.push(group);
         }
-        let optimizer = Optimizer::new(&lab.device, &params.build(&lab.device)?, configs)?;
+        let optimizer = Optimizer::new(&lab.device, &lab.queue, &params.build(&lab.device)?, configs)?;
         Ok(Self { param, grad, groups, optimizer, elements })
     }
 

@@ -1,0 +1,216 @@
+//! What the host counts, and the host scalars of every recorded step. Pure: it knows no device.
+//!
+//! The host records steps; which of them really run, and which of these are skipped, only the device knows. So the
+//! host scalars go to the device in two kinds of rows:
+//!
+//! - what is *set* (learning rate, betas, decay) in a row for each recorded step whose settings differ from those of
+//!   the step before; a recorded step knows its row;
+//! - what *follows from the number of steps taken* (bias corrections, warm-up) in a row for each such number, of which
+//!   the device picks the one for its own count.
+//!
+//! Rows of both kinds lie in rings. A recorded step makes the row of one number more, so the device's count can only
+//! lag behind the rows that were made: by the steps that were skipped or never submitted. What is known of the
+//! device's count ([`observe`](Clock::observe)) keeps that lag within the ring, however many steps are skipped in all.
+
+use crate::any_rule::Config;
+use crate::layout::{Place, Rows};
+use crate::rule::{Field, MAX_FIELDS, MAX_SLOTS, Memory, Method};
+use crate::wrappers::{Now, Wrappers};
+
+/// What a recorded step has to tell the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tick {
+    /// The place of the step's record, and of its rows of what is set.
+    pub place: usize,
+    /// Whether these rows are new.
+    pub set: bool,
+    /// The place of the counted rows that the step made.
+    pub counted: Option<usize>,
+}
+
+/// The host's side of the steps of one optimizer.
+#[derive(Debug, Clone)]
+pub(crate) struct Clock {
+    fields: &'static [Field],
+    layout: Rows,
+    places: Places,
+    memory: Vec<Memory>,
+    set: Vec<u32>,
+    counted: Vec<u32>,
+    /// Which groups' weights were wanted for evaluation in the step before.
+    evaluated: Vec<bool>,
+    now: Now,
+    place: usize,
+    recorded: u64,
+    /// The largest count that rows were made for.
+    made: u64,
+    /// Steps to record before rows are made again: the device's count lags behind the rows by more than these.
+    held: u64,
+}
+
+/// How many rows of each kind the rings hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Places {
+    pub set: usize,
+    pub counted: usize,
+}
+
+impl Places {
+    /// For `groups` with these rows, in the table of each of some `windows`; more where steps may be skipped. `binding`
+    /// is the largest that a table may be.
+    pub fn new(layout: &Rows, groups: usize, windows: usize, skips: bool, binding: u64) -> Self {
+        let bytes = |quads: usize| (groups * quads * 16 * windows.max(1)).max(1) as u64;
+        let fit = |bytes: u64, budget: u64, fewest: u64, most: u64| {
+            let wanted = (budget / bytes).clamp(fewest, most);
+            wanted.min(binding / 4 / bytes * windows.max(1) as u64).max(1) as usize
+        };
+        let (budget, fewest) = if skips { (4 << 20, 256) } else { (64 << 10, 32) };
+        Self {
+            set: fit(bytes(layout.now_quads()), 64 << 10, 8, 256),
+            counted: match layout.counted_quads() {
+                0 => 1,
+                quads => fit(bytes(quads), budget, fewest, 1 << 16),
+            },
+        }
+    }
+}
+
+impl Clock {
+    pub fn new(method: &dyn Method, layout: Rows, groups: usize, places: Places) -> Self {
+        Self {
+            fields: method.fields(),
+            memory: vec![Memory::default(); groups],
+            set: vec![0; groups * layout.now_quads() * 4],
+            counted: vec![0; groups * layout.counted_quads() * 4],
+            evaluated: vec![false; groups],
+            layout,
+            places,
+            now: Now::default(),
+            place: places.set - 1,
+            recorded: 0,
+            made: 0,
+            held: 0,
+        }
+    }
+
+    /// Steps recorded.
+    pub fn recorded(&self) -> u64 {
+        self.recorded
+    }
+
+    /// The largest count that rows were made for.
+    pub fn made(&self) -> u64 {
+        self.made
+    }
+
+    /// All groups' rows of what is set, of the last recorded step.
+    pub fn set_rows(&self) -> &[u32] {
+        &self.set
+    }
+
+    /// All groups' counted rows, the last that were made.
+    pub fn counted_rows(&self) -> &[u32] {
+        &self.counted
+    }
+
+    /// The record of the last recorded step.
+    pub fn now(&self) -> &Now {
+        &self.now
+    }
+
+    /// Places for rows.
+    pub fn places(&self) -> Places {
+        self.places
+    }
+
+    /// A step was recorded with what the last tick made.
+    pub fn count(&mut self) {
+        self.recorded += 1;
+    }
+
+    /// Makes the host scalars of the next step, in f64, rounded once.
+    pub fn tick<C: Config>(&mut self, groups: &[C], wrappers: &Wrappers) -> Tick {
+        let holds = self.held > 0;
+        let t = if holds { self.made } else { self.made + 1 };
+        let mut set = self.recorded == 0;
+        let mut trains = false;
+        let mut values = [0f64; MAX_FIELDS];
+        let (set_words, counted_words) = (self.layout.now_quads() * 4, self.layout.counted_quads() * 4);
+        for (index, group) in groups.iter().enumerate() {
+            let method = group.method();
+            let mut memory = self.memory[index];
+            let values = &mut values[..self.fields.len()];
+            method.host_row(t, &mut memory, values);
+            let row = &mut self.set[index * set_words..][..set_words];
+            let mut put = |at: usize, word: u32| {
+                set |= row[at] != word;
+                row[at] = word;
+            };
+            let counted = &mut self.counted[index * counted_words..][..counted_words];
+            for ((field, value), place) in self.fields.iter().zip(values).zip(&self.layout.places) {
+                let word = if field.kind.is_flag() { *value as u32 } else { (*value as f32).to_bits() };
+                match *place {
+                    Place::Now(at) => put(at, word),
+                    Place::Counted(at) if !holds => counted[at] = word,
+                    Place::Counted(_) | Place::Device => {}
+                }
+            }
+            if let Some(at) = self.layout.ring {
+                put(at, ring_length(method));
+            }
+            let evaluates = method.evaluates();
+            if let Some(at) = self.layout.evaluates {
+                put(at, evaluates.into());
+            }
+            trains |= !evaluates && !self.evaluated[index];
+            self.evaluated[index] = evaluates;
+            if !holds {
+                self.memory[index] = memory;
+            }
+        }
+        let now = wrappers.now(self.now.rows, trains);
+        set |= now != self.now;
+        if set {
+            self.place = (self.place + 1) % self.places.set;
+        }
+        let rows = self.place * groups.len() * self.layout.now_quads();
+        self.now = Now { rows: rows as u32, ..now };
+        let mut counted = None;
+        if holds {
+            self.held -= 1;
+        } else {
+            counted = (counted_words > 0).then_some((self.made % self.places.counted as u64) as usize);
+            self.made += 1;
+        }
+        Tick { place: self.place, set, counted }
+    }
+
+    /// Whether the device's count is worth knowing: it is now and then, where counted rows are used.
+    pub fn wants_count(&self) -> bool {
+        let often = (self.places.counted as u64 / 4).max(1);
+        self.layout.counted_quads() > 0 && self.held == 0 && self.made.is_multiple_of(often)
+    }
+
+    /// Learns that the device had taken `count` steps where rows were made for `made`. A quarter of the ring stays
+    /// ahead of the device's count, for encoders that are yet to be submitted.
+    pub fn observe(&mut self, made: u64, count: u64) {
+        let places = self.places.counted as u64;
+        let lag = made.saturating_sub(count);
+        if self.held == 0 && lag > places / 2 {
+            self.held = lag - places / 4;
+        }
+    }
+}
+
+/// The length of a rule's rings, at least 1.
+pub(crate) fn ring_length(method: &dyn Method) -> u32 {
+    let mut depths = [0; MAX_SLOTS];
+    let depths = &mut depths[..method.slots().len()];
+    method.keeps(depths);
+    depths.iter().copied().max().unwrap_or(0).max(1)
+}
+
+/// Where in its ring a rule reads and writes at step `t`; 0 without a ring.
+pub(crate) fn ring_place(method: &dyn Method, t: u64) -> u32 {
+    ((t - 1) % u64::from(ring_length(method))) as u32
+}
