@@ -82,7 +82,7 @@ impl Rule for Grams {
     type State<T: Copy> = State<T>;
 
     /// The same lines as in the WGSL; `R` is `f64` for the truth and an interval for what is allowed.
-    fn update<R: Real>(theta: R, g: R, s: &mut State<R>, h: &Hyper<R>) -> R {
+    fn update<R: Real>(_: R, g: R, s: &mut State<R>, h: &Hyper<R>) -> R {
         s.m = h.beta1 * s.m + h.one_minus_beta1 * g;
         s.v = h.beta2 * s.v + h.one_minus_beta2 * (g * g);
         let size = s.m.abs() / ((s.v * h.inv_bc2).sqrt() + h.eps);

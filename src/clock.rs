@@ -8,9 +8,10 @@
 //! - what *follows from the number of steps taken* (bias corrections, warm-up) in a row for each such number, of which
 //!   the device picks the one for its own count.
 //!
-//! Rows of both kinds lie in rings. A recorded step makes the row of one number more, so the device's count can only
-//! lag behind the rows that were made: by the steps that were skipped or never submitted. What is known of the
-//! device's count ([`observe`](Clock::observe)) keeps that lag within the ring, however many steps are skipped in all.
+//! Rows of both kinds lie in rings. The device's count is known now and then ([`observe`](Clock::observe)): from then on
+//! it can at most have grown by the steps recorded since, and need not have grown at all. Rows are made for the counts
+//! between, which the ring holds as long as fewer steps are recorded between two readings than it has places, however
+//! many steps are skipped or never submitted in all.
 
 use crate::any_rule::Config;
 use crate::layout::{Place, Rows};
@@ -44,8 +45,9 @@ pub(crate) struct Clock {
     recorded: u64,
     /// The largest count that rows were made for.
     made: u64,
-    /// Steps to record before rows are made again: the device's count lags behind the rows by more than these.
-    held: u64,
+    /// What the device's count was before step `known_at`, of those recorded, ran.
+    known: u64,
+    known_at: u64,
 }
 
 /// How many rows of each kind the rings hold.
@@ -89,18 +91,14 @@ impl Clock {
             place: places.set - 1,
             recorded: 0,
             made: 0,
-            held: 0,
+            known: 0,
+            known_at: 0,
         }
     }
 
     /// Steps recorded.
     pub fn recorded(&self) -> u64 {
         self.recorded
-    }
-
-    /// The largest count that rows were made for.
-    pub fn made(&self) -> u64 {
-        self.made
     }
 
     /// All groups' rows of what is set, of the last recorded step.
@@ -130,8 +128,8 @@ impl Clock {
 
     /// Makes the host scalars of the next step, in f64, rounded once.
     pub fn tick<C: Config>(&mut self, groups: &[C], wrappers: &Wrappers) -> Tick {
-        let holds = self.held > 0;
-        let t = if holds { self.made } else { self.made + 1 };
+        let makes = self.made < self.largest_count();
+        let t = if makes { self.made + 1 } else { self.made };
         let mut set = self.recorded == 0;
         let mut trains = false;
         let mut values = [0f64; MAX_FIELDS];
@@ -151,7 +149,7 @@ impl Clock {
                 let word = if field.kind.is_flag() { *value as u32 } else { (*value as f32).to_bits() };
                 match *place {
                     Place::Now(at) => put(at, word),
-                    Place::Counted(at) if !holds => counted[at] = word,
+                    Place::Counted(at) if makes => counted[at] = word,
                     Place::Counted(_) | Place::Device => {}
                 }
             }
@@ -164,7 +162,7 @@ impl Clock {
             }
             trains |= !evaluates && !self.evaluated[index];
             self.evaluated[index] = evaluates;
-            if !holds {
+            if makes {
                 self.memory[index] = memory;
             }
         }
@@ -176,29 +174,30 @@ impl Clock {
         let rows = self.place * groups.len() * self.layout.now_quads();
         self.now = Now { rows: rows as u32, ..now };
         let mut counted = None;
-        if holds {
-            self.held -= 1;
-        } else {
+        if makes {
             counted = (counted_words > 0).then_some((self.made % self.places.counted as u64) as usize);
             self.made += 1;
         }
         Tick { place: self.place, set, counted }
     }
 
-    /// Whether the device's count is worth knowing: it is now and then, where counted rows are used.
-    pub fn wants_count(&self) -> bool {
-        let often = (self.places.counted as u64 / 4).max(1);
-        self.layout.counted_quads() > 0 && self.held == 0 && self.made.is_multiple_of(often)
+    /// The largest count for which the next step may need rows. Encoders that are submitted after ones which were
+    /// recorded later are not in what is known: a part of the ring is made for them.
+    fn largest_count(&self) -> u64 {
+        let late = if self.known_at > 0 { self.places.counted as u64 / 4 } else { 0 };
+        self.known + (self.recorded + 1 - self.known_at) + late
     }
 
-    /// Learns that the device had taken `count` steps where rows were made for `made`. A quarter of the ring stays
-    /// ahead of the device's count, for encoders that are yet to be submitted.
-    pub fn observe(&mut self, made: u64, count: u64) {
-        let places = self.places.counted as u64;
-        let lag = made.saturating_sub(count);
-        if self.held == 0 && lag > places / 2 {
-            self.held = lag - places / 4;
-        }
+    /// Whether it is time to read the device's count.
+    pub fn wants_count(&self) -> bool {
+        let often = (self.places.counted as u64 / 4).max(1);
+        self.layout.counted_quads() > 0 && self.recorded - self.known_at >= often
+    }
+
+    /// Learns that the device had taken `count` steps when it came to the one that was recorded as number `recorded`,
+    /// counted from 0.
+    pub fn observe(&mut self, recorded: u64, count: u64) {
+        (self.known, self.known_at) = (count, recorded);
     }
 }
 

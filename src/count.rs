@@ -14,7 +14,7 @@ const ANSWERED: u8 = 2;
 pub(crate) struct CountReader {
     buffer: wgpu::Buffer,
     state: Arc<AtomicU8>,
-    made: u64,
+    step: u64,
 }
 
 /// Given to the encoder. Where that is dropped, and so the reading never answered, another may be asked for.
@@ -40,25 +40,25 @@ impl CountReader {
             usage: BufferUsages::COPY_DST | BufferUsages::MAP_READ,
             mapped_at_creation: false,
         });
-        Self { buffer, state: Arc::new(AtomicU8::new(IDLE)), made: 0 }
+        Self { buffer, state: Arc::new(AtomicU8::new(IDLE)), step: 0 }
     }
 
-    /// Records a copy of the count at byte `offset` of `table`, unless an answer is still awaited. `made` is what the
-    /// count is to be compared with.
-    pub fn ask(&mut self, encoder: &mut CommandEncoder, table: &wgpu::Buffer, offset: u64, made: u64) {
+    /// Records a copy of the count at byte `offset` of `table`, unless an answer is still awaited. `step` is the
+    /// number of the step that comes next in it.
+    pub fn ask(&mut self, encoder: &mut CommandEncoder, table: &wgpu::Buffer, offset: u64, step: u64) {
         if self.state.load(Ordering::Acquire) != IDLE {
             return;
         }
         encoder.copy_buffer_to_buffer(table, offset, &self.buffer, 0, ELEMENT);
         self.state.store(ASKED, Ordering::Release);
-        self.made = made;
+        self.step = step;
         let question = Question(self.state.clone());
         encoder.map_buffer_on_submit(&self.buffer, MapMode::Read, .., move |result| {
             question.answer(result.is_ok());
         });
     }
 
-    /// What it was asked to compare with, and the word read, once there is an answer.
+    /// The number of the step before which it was read, and the word, once there is an answer.
     pub fn answer(&mut self) -> Option<(u64, u32)> {
         if self.state.load(Ordering::Acquire) != ANSWERED {
             return None;
@@ -66,6 +66,6 @@ impl CountReader {
         let word = self.buffer.get_mapped_range(..).ok().map(|view| bytemuck::pod_read_unaligned(&view[..]));
         self.buffer.unmap();
         self.state.store(IDLE, Ordering::Release);
-        Some((self.made, word?))
+        Some((self.step, word?))
     }
 }

@@ -288,15 +288,14 @@ impl<C: Config> Optimizer<C> {
     /// As [`step`](Optimizer::step).
     pub fn prepare(&mut self, encoder: &mut CommandEncoder) -> Result<PreparedStep<'_>, Error> {
         self.check_changed()?;
-        if let Some((made, word)) = self.counts.as_mut().and_then(CountReader::answer) {
-            self.clock.observe(made, u64::from(word & !EVALUATES));
+        if let Some((step, word)) = self.counts.as_mut().and_then(CountReader::answer) {
+            self.clock.observe(step, u64::from(word & !EVALUATES));
         }
-        let before = self.clock.made();
         let ask = self.clock.wants_count();
         let record = self.write_rows()?;
         self.clock.count();
         if ask && let (Some(counts), Some(window)) = (&mut self.counts, self.built.windows.first()) {
-            counts.ask(encoder, &window.table, window.counts_at, before);
+            counts.ask(encoder, &window.table, window.counts_at, self.clock.recorded() - 1);
         }
         Ok(PreparedStep { dispatches: &self.built.dispatches, record, label: &self.label })
     }

@@ -219,12 +219,12 @@ fn one_configuration_for_each_group_and_one_rule() {
     let parts = ["'no decay'", "d = 0.5", "it must be 0.000001, as in the first group"];
     says(Optimizer::new(&device, &queue, &params, apart), &parts);
     let nothing = ParamSet::builder().build(&device).unwrap();
-    says(Optimizer::<Adam>::new(&device, &nothing, []), &["0 parameter group"]);
+    says(Optimizer::<Adam>::new(&device, &queue, &nothing, []), &["0 parameter group"]);
 }
 
 #[test]
 fn shapes_that_cannot_be_addressed() {
-    let (device, queue) = device();
+    let (device, _queue) = device();
     let with_shape = |shape: &[usize]| {
         let mut params = ParamSet::builder();
         let group = params.group("g");
@@ -270,7 +270,7 @@ fn buffer(device: &wgpu::Device, size: u64, usage: BufferUsages) -> wgpu::Buffer
 
 #[test]
 fn buffers_of_the_callers() {
-    let (device, queue) = device();
+    let (device, _queue) = device();
     let make = |size| buffer(&device, size, BufferUsages::STORAGE);
     let (good, other) = (make(64), make(64));
     assert!(externals(&device, &[((&good, 0), (&other, 32))]).is_ok());
@@ -293,7 +293,7 @@ fn buffers_of_the_callers() {
 
 #[test]
 fn tensors_that_share_elements() {
-    let (device, queue) = device();
+    let (device, _queue) = device();
     let [a, b, c, d] = [0; 4].map(|_| buffer(&device, 256, BufferUsages::STORAGE));
     let disjoint = [((&a, 0), (&b, 32)), ((&a, 32), (&b, 0)), ((&c, 0), (&b, 64))];
     assert!(externals(&device, &disjoint).is_ok(), "neighbours do not overlap");
@@ -372,7 +372,7 @@ fn tensors_without_elements_are_no_work() {
 #[test]
 fn devices_with_too_small_limits() {
     let bound = |change: fn(&mut Limits), config: Adam| {
-        let (device, _queue) = device_with(change);
+        let (device, queue) = device_with(change);
         let params = one_tensor(&device, 1000);
         Optimizer::new(&device, &queue, &params, [config]).map(|_| ())
     };
@@ -388,7 +388,7 @@ fn devices_with_too_small_limits() {
     says(bound(narrow, Adam::default()), &["'adam'", &needed, &limit]);
 
     // A table of host scalars that is larger than a binding.
-    let (device, _queue) = device_with(|limits| limits.max_storage_buffer_binding_size = 1 << 14);
+    let (device, queue) = device_with(|limits| limits.max_storage_buffer_binding_size = 1 << 14);
     let mut params = ParamSet::builder();
     for i in 0..1000 {
         let group = params.group(format!("g{i}"));
@@ -402,7 +402,7 @@ fn devices_with_too_small_limits() {
 #[test]
 fn devices_with_hardly_any_room() {
     let sized = |change: fn(&mut Limits), len: usize| {
-        let (device, _queue) = device_with(change);
+        let (device, queue) = device_with(change);
         let params = one_tensor(&device, len);
         Optimizer::new(&device, &queue, &params, [MAdam::default()])
             .map(|optimizer| optimizer.dispatches_per_step())
@@ -424,7 +424,7 @@ fn devices_with_hardly_any_room() {
 
 #[test]
 fn slots_packed_into_one_buffer_stay_below_the_largest_buffer() {
-    let (device, _queue) = device_with(|limits| {
+    let (device, queue) = device_with(|limits| {
         limits.max_buffer_size = 1 << 20;
         limits.max_storage_buffers_per_shader_stage = 4;
     });

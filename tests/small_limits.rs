@@ -5,7 +5,7 @@ mod common;
 
 use common::run::{BINDABLE, Run, Words, gradients, parameters};
 use common::{Gpu, gpu_main, has_lines, trial};
-use wgpu_optim::shader::{FIXED_BINDINGS, carries, measured_fields};
+use wgpu_optim::shader::{FIXED_STORAGE, carries, measured_fields};
 use wgpu_optim::wgpu::{Adapter, Limits};
 use wgpu_optim::{AnyRule, Config, Error, Optimizer, Options, ParamSet, REGISTRY, required_limits};
 
@@ -30,7 +30,7 @@ fn needs(config: &AnyRule) -> Needs {
     method.keeps(&mut depths);
     let (measured, lines) = (measured_fields(method) > 0, has_lines(method));
     Needs {
-        fixed: FIXED_BINDINGS + u32::from(measured) + u32::from(lines),
+        fixed: FIXED_STORAGE + u32::from(measured) + u32::from(lines),
         dispatches: (
             1 + usize::from(measured) + usize::from(lines),
             usize::from(measured) + 2 * usize::from(lines) + usize::from(carries(method)),

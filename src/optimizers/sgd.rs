@@ -64,7 +64,7 @@ impl Default for Sgd {
 }
 
 crate::equation! {
-    hyper { lr: real, momentum: real, one_minus_dampening: real, l2: real, lr_wd: real, nesterov: flag }
+    hyper { lr: real, momentum: real, one_minus_dampening: counted, l2: real, lr_wd: real, nesterov: flag }
     state { b }
 }
 
