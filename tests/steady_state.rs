@@ -89,9 +89,9 @@ fn model(gpu: &Gpu, config: &AnyRule, tensors: usize, groups: usize) -> Model {
     Model { optimizer, groups, _params: params }
 }
 
-/// The fewest allocations that recording into an encoder took in some rounds: now and then wgpu's own
-/// pools grow.
-fn fewest(gpu: &Gpu, mut record: impl FnMut(&mut wgpu::CommandEncoder)) -> u64 {
+/// The usual number of allocations that recording into an encoder took, the median of some rounds: in the first one
+/// wgpu has less to look after, and now and then its own pools grow or the device's count is read.
+fn usual(gpu: &Gpu, mut record: impl FnMut(&mut wgpu::CommandEncoder)) -> u64 {
     let round = |_| {
         let mut encoder = gpu.encoder();
         let count = allocations(|| record(&mut encoder));
@@ -99,7 +99,9 @@ fn fewest(gpu: &Gpu, mut record: impl FnMut(&mut wgpu::CommandEncoder)) -> u64 {
         gpu.device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
         count
     };
-    (0..20).map(round).min().unwrap()
+    let mut rounds: Vec<u64> = (0..21).map(round).collect();
+    rounds.sort_unstable();
+    rounds[10]
 }
 
 /// Counted on wgpu's backend that does nothing: what a driver's memory allocator does differs from step to step.
@@ -109,7 +111,7 @@ fn only_wgpu_allocates(config: &AnyRule) {
     let record = |model: &mut Model, scheduled: bool| {
         let Model { optimizer, groups, .. } = model;
         let mut lr = 1e-3;
-        fewest(gpu, |encoder| {
+        usual(gpu, |encoder| {
             lr *= 0.99;
             for group in groups.iter().filter(|_| scheduled) {
                 optimizer.group_mut(*group).unwrap().set("lr", lr).unwrap();
@@ -124,7 +126,7 @@ fn only_wgpu_allocates(config: &AnyRule) {
             small
         } else {
             let bare = Bare::new(gpu, config);
-            fewest(gpu, |encoder| bare.step(gpu, encoder, scheduled))
+            usual(gpu, |encoder| bare.step(gpu, encoder, scheduled))
         };
         assert!(expected > 0, "wgpu allocates, and the counter counts");
         assert_eq!(small, expected, "a small model, scheduled: {scheduled}");
