@@ -1,13 +1,14 @@
 // combine.wgsl: the small dispatch between measure and apply. For each segment (a tensor, or all of them) it
 // adds the tiles' partial sums in an order that depends on their number alone, and stores up to four results.
-// A segment of many tiles takes a workgroup; of few, an invocation. A module of its own, with now.wgsl.
+// A segment of many tiles takes a workgroup; of few, an invocation. A module of its own, with now.wgsl and
+// scaled.wgsl.
 //
 //   segments[0]       (segments that take a workgroup each, quantities, the others,
 //                      two bits for each quantity: 0 a norm, 1 a largest magnitude, 2 a plain sum)
 //   segments[1]       (1 if these are the gradients, 0, 1 if steps may be skipped, 0)
 //   segments[2 + i]   (first partial sum, tiles, where the result goes, 1 if these are all gradients)
 
-const WIDTH: u32 = 256u;
+const WIDTH: u32 = 128u;
 
 @group(0) @binding(0) var<storage, read> segments: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read_write> scratch: array<vec4<f32>>;
@@ -15,16 +16,30 @@ const WIDTH: u32 = 256u;
 
 var<workgroup> tree: array<vec4<f32>, WIDTH>;
 
+// size 2^exponent with size in [1, 2), or 0: a norm of large numbers may lie beyond f32.
+struct Norm {
+    size: f32,
+    exponent: i32,
+}
+
 // From (big, middle, small, count) as in measure.wgsl. What a larger part leaves of a smaller one below its
 // own last bit is left out.
-fn norm(sum: vec4<f32>) -> f32 {
+fn norm(sum: vec4<f32>) -> Norm {
+    var square = sum.z;
+    var unit = -64;
     if (sum.x > 0.0) {
-        return sqrt(sum.x + sum.y * 0x1p-96 * 0x1p-96) * 0x1p96;
+        square = sum.x + scaled(sum.y, -192);
+        unit = 96;
+    } else if (sum.y > 0.0) {
+        square = sum.y + scaled(sum.z, -128);
+        unit = 0;
     }
-    if (sum.y > 0.0) {
-        return sqrt(sum.y + sum.z * 0x1p-64 * 0x1p-64);
+    let root = sqrt(square);
+    let exponent = i32(bitcast<u32>(root) >> 23u) - 127;
+    if (root == 0.0) {
+        return Norm(0.0, 0);
     }
-    return sqrt(sum.z) * 0x1p-64;
+    return Norm(scaled(root, -exponent), unit + exponent);
 }
 
 fn kind_of(quantity: u32) -> u32 {
@@ -36,7 +51,11 @@ fn join(a: vec4<f32>, b: vec4<f32>, quantity: u32) -> vec4<f32> {
 }
 
 fn value_of(sum: vec4<f32>, quantity: u32) -> f32 {
-    return select(sum.x, norm(sum), kind_of(quantity) == 0u);
+    if (kind_of(quantity) != 0u) {
+        return sum.x;
+    }
+    let value = norm(sum);
+    return scaled(value.size, value.exponent);
 }
 
 fn sum_of(segment: vec4<u32>, quantities: u32, quantity: u32, first: u32, stride: u32) -> vec4<f32> {
@@ -67,18 +86,22 @@ fn control(bad: f32) {
     scratch[2] = vec4<f32>(select(count.x + 1.0, count.x, take), select(good, 0.0, grows), 0.0, 0.0);
 }
 
-fn store(segment: vec4<u32>, results: vec4<f32>, bad: f32) {
+// Of gradients: (norm as the rule sees it before clipping, how many are not finite, size and exponent of the norm as the
+// host gave them). Of all else the results.
+fn store(segment: vec4<u32>, results: vec4<f32>, sum: vec4<f32>) {
     let gradients = segments[1];
     if (gradients.x == 0u) {
         scratch[segment.z] = results;
         return;
     }
-    var norm = results.x * now.average;
+    let given = norm(sum);
+    var factor = now.average;
     if (segment.w != 0u && gradients.z != 0u) {
-        control(bad);
-        norm *= scratch[1].y;
+        control(sum.w);
+        factor *= scratch[1].y;
     }
-    scratch[segment.z] = vec4<f32>(norm, bad, 0.0, 0.0);
+    let value = scaled(given.size * factor, given.exponent);
+    scratch[segment.z] = vec4<f32>(value, sum.w, given.size, f32(given.exponent));
 }
 
 @compute @workgroup_size(WIDTH)
@@ -94,13 +117,12 @@ fn optimizer_combine(
         let small = (index - header.x) * WIDTH + lane;
         if (small < header.z) {
             let segment = segments[2u + header.x + small];
-            var bad = 0.0;
+            var sum = vec4<f32>(0.0);
             for (var quantity = 0u; quantity < header.y; quantity++) {
-                let sum = sum_of(segment, header.y, quantity, 0u, 1u);
+                sum = sum_of(segment, header.y, quantity, 0u, 1u);
                 results[quantity] = value_of(sum, quantity);
-                bad = sum.w;
             }
-            store(segment, results, bad);
+            store(segment, results, sum);
         }
         return;
     }
@@ -120,6 +142,6 @@ fn optimizer_combine(
         }
     }
     if (lane == 0u) {
-        store(segment, results, tree[0].w);
+        store(segment, results, tree[0]);
     }
 }

@@ -3,6 +3,8 @@
 //   theta <- theta - (lr_wd theta + lr min(max_norm / |g|, 1) g)  |g| over all tensors of all groups
 //   with weight decay "l2" for g + l2 theta instead of g, also in the norm
 //
+// g_norm is |g| 2^-16, which f32 holds for all gradients that it holds. Norms below 2^-110 count as 0.
+//
 // Source: Zhang, Karimireddy, Veit, Kim, Reddi, Kumar, Sra, "Why are Adaptive Methods Good for Attention
 //   Models?", 2020, equation 2 (GClip).
 // State: none.
@@ -26,7 +28,7 @@ struct Measured {
 }
 
 fn measure(theta: f32, gradient: f32, s: State, h: Hyper) -> Measured {
-    return Measured(gradient + h.l2 * theta);
+    return Measured(0x1p-16 * (gradient + h.l2 * theta));
 }
 
 fn decay(theta: f32, h: Hyper) -> f32 {
@@ -35,6 +37,7 @@ fn decay(theta: f32, h: Hyper) -> f32 {
 
 fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     let g = gradient + h.l2 * theta;
-    let factor = select(1.0, h.max_norm / h.g_norm, h.max_norm < h.g_norm);
-    return (h.lr * factor) * g;
+    let clips = scaled(h.max_norm, -16) < h.g_norm;
+    let d = select(g, h.max_norm * (scaled(g, -16) / h.g_norm), clips);
+    return h.lr * d;
 }

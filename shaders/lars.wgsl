@@ -3,6 +3,8 @@
 //   local =  trust |theta| / (|g| + weight_decay |theta| + eps)      ratio "paper"
 //         =  trust |theta| / (|g + weight_decay theta| + eps)        ratio "sum"
 //            1 where |theta| or |g| (or the sum) is 0; norms over a tensor
+//
+// g_norm is |g| 2^-16, which f32 holds for all gradients that it holds. Norms below 2^-110 count as 0.
 //   b     <- momentum b + [lr] local (g + weight_decay theta)        lr inside
 //   theta <- theta - [lr] b                                          lr outside
 //
@@ -34,15 +36,16 @@ struct Measured {
 }
 
 fn measure(theta: f32, g: f32, s: State, h: Hyper) -> Measured {
-    return Measured(theta, select(g, g + h.weight_decay * theta, h.sum != 0u));
+    return Measured(theta, 0x1p-16 * select(g, g + h.weight_decay * theta, h.sum != 0u));
 }
 
 fn update(theta: f32, g: f32, s: ptr<function, State>, h: Hyper) -> f32 {
-    var local = 1.0;
+    var d = g + h.weight_decay * theta;
     if (h.adapt != 0u && h.theta_norm > 0.0 && h.g_norm > 0.0) {
-        let decayed = select(h.g_norm + h.weight_decay * h.theta_norm, h.g_norm, h.sum != 0u);
-        local = h.trust * h.theta_norm / (decayed + h.eps);
+        let decay = scaled(h.weight_decay * h.theta_norm, -16);
+        let decayed = select(h.g_norm + decay, h.g_norm, h.sum != 0u);
+        d = (h.trust * h.theta_norm) * (scaled(d, -16) / (decayed + scaled(h.eps, -16)));
     }
-    (*s).b = h.momentum * (*s).b + (h.lr_inside * local) * (g + h.weight_decay * theta);
+    (*s).b = h.momentum * (*s).b + h.lr_inside * d;
     return h.lr_outside * (*s).b;
 }

@@ -2,8 +2,8 @@
 // that depends on the tile alone: no float atomics, no subgroups, the same bits every time.
 //
 // A sum of squares is (big, middle, small, count): quads of four whose largest magnitude is at least 2^40 are
-// scaled by 2^-96 before they are squared, those below 2^-40 by 2^64, so that no square overflows or is lost
-// wherever the norm itself is a number; what is not finite is only counted. An invocation first takes all its
+// scaled by 2^-96 before they are squared, those below 2^-40 by 2^64, so that no square overflows or is lost, not even
+// that of a subnormal number; what is larger than `largest`, or not a number, is only counted. An invocation first takes all its
 // quads for middle ones, and only looks again if its largest magnitude says otherwise.
 // Source: Blue, "A Portable Fortran Program to Find the Euclidean Norm of a Vector", 1978.
 // A plain sum is (sum, 0, 0, count), a largest magnitude (largest, 0, 0, -).
@@ -19,19 +19,24 @@ const PART: u32 = 8u;
 const BIG: u32 = 0x53800000u;
 const SMALL: u32 = 0x2b800000u;
 
-fn add_squares(into: Sum, x: vec4<f32>, careful: bool) -> Sum {
+// The largest finite number.
+const LARGEST: u32 = 0x7f7fffffu;
+
+fn add_squares(into: Sum, x: vec4<f32>, careful: bool, largest: u32) -> Sum {
     let bits = bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu);
     if (!careful) {
         let top = max(max(bits.x, bits.y), max(bits.z, bits.w));
         return Sum(into.parts + vec4<f32>(0.0, dot(x, x), 0.0, 0.0), max(into.top, top));
     }
-    let bad = vec4<u32>(0x7f800000u) <= bits;
+    let bad = vec4<u32>(largest) < bits;
     let clean = select(bits, vec4<u32>(0u), bad);
     let top = max(max(clean.x, clean.y), max(clean.z, clean.w));
     let big = top >= BIG;
     let small = top < SMALL;
-    let scale = select(select(1.0, 0x1p64, small), 0x1p-96, big);
-    let y = bitcast<vec4<f32>>(clean) * scale;
+    var y = scaled_quad(bitcast<vec4<f32>>(clean), select(select(0, 64, small), -96, big));
+    // A subnormal number is an integer times 2^-149.
+    let subnormal = vec4<bool>(small) & (clean < vec4<u32>(0x00800000u));
+    y = select(y, scaled_quad(vec4<f32>(clean), 64 - 149), subnormal);
     let square = dot(y, y);
     let count = dot(select(vec4<f32>(0.0), vec4<f32>(1.0), bad), vec4<f32>(1.0));
     let kind = vec3<bool>(big, !big && !small, small);
@@ -62,7 +67,8 @@ fn join(a: vec4<f32>, b: vec4<f32>, quantity: u32) -> vec4<f32> {
 fn measure_tile(tile: Tile, row: Row, careful: bool, sums: ptr<function, array<Sum, MEASURED>>) -> bool {
     var middle = true;
     for (var first = tile.lane; 4u * first < tile.count; first += PART * tile.lanes) {
-        var part: array<Sum, MEASURED>;
+        // With its initialiser: some compilers do not make a variable of a loop zero again in each round.
+        var part = array<Sum, MEASURED>();
         let end = min(first + PART * tile.lanes, (tile.count + 3u) / 4u);
         for (var i = first; i < end; i += tile.lanes) {
             measure_quad(tile, i, min(tile.count - 4u * i, 4u), row, careful, &part);
@@ -88,7 +94,7 @@ fn optimizer_measure(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let tile = find_tile(id, grid, lane);
-    var sums: array<Sum, MEASURED>;
+    var sums = array<Sum, MEASURED>();
     if (tile.count > 0u) {
         let row = load_row(tile);
         if (!measure_tile(tile, row, false, &sums)) {

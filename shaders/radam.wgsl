@@ -47,9 +47,6 @@ fn update(theta: f32, gradient: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     let g = gradient + h.l2 * theta;
     (*s).m = h.beta1 * (*s).m + h.one_minus_beta1 * g;
     (*s).v = h.beta2 * (*s).v + h.one_minus_beta2 * (g * g);
-    if (h.phase == 0u) {
-        return 0.0;
-    }
     var direction = (*s).m;
     if (h.phase == 2u) {
         direction = (*s).m / (sqrt((*s).v * h.inv_c2) + h.eps);

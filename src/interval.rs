@@ -8,7 +8,7 @@
 //! | `/` | 2.5 ULP |
 //! | `sqrt` | `1 / inverseSqrt(x)`: 2 ULP, then a division |
 //! | `pow` | `exp2(y * log2(x))`: `log2` 2^-21 absolute in [0.5, 2] and 3 ULP elsewhere, `exp2` 3 + 2\|x\| ULP |
-//! | `min max abs sign select` | exact |
+//! | `min max abs sign select`, `scaled` (`shaders/scaled.wgsl`) | exact |
 //! | norms (`shaders/measure.wgsl`) | 1e-6 relative, promised and tested by `tests/norms.rs` |
 //! | sums, largest values (the same) | a rounding for each addition on the way; exact |
 //!
@@ -264,6 +264,9 @@ impl Real for Interval {
             value + away * (3.0 + 2.0 * x.abs()) * ulp(value)
         };
         Self { low: exp2(power.low, -1.0).max(0.0), high: exp2(power.high, 1.0) }.checked().flushed()
+    }
+    fn scaled(self, exponent: i32) -> Self {
+        self * Self::point(f64::from(exponent).exp2())
     }
     fn norm(shares: &[Self]) -> Self {
         let (mut low, mut high) = (0.0, 0.0);

@@ -51,6 +51,8 @@ pub trait Real:
     /// The sum of `shares` as a deterministic sum of the device's gives it, in which no share passes more than
     /// `roundings` additions. What is not finite is left out.
     fn sum(shares: &[Self], roundings: usize) -> Self;
+    /// `self` times a power of two, as `scaled` of `shaders/scaled.wgsl`.
+    fn scaled(self, exponent: i32) -> Self;
     /// WGSL `clamp`, that is `min(max(self, low), high)`.
     fn clamp(self, low: Self, high: Self) -> Self {
         self.max(low).min(high)
@@ -98,6 +100,9 @@ macro_rules! impl_real_for_float {
             }
             fn if_zero(self, yes: Self, no: Self) -> Self {
                 if self == 0.0 { yes } else { no }
+            }
+            fn scaled(self, exponent: i32) -> Self {
+                self * (exponent as $float).exp2()
             }
             fn norm(shares: &[Self]) -> Self {
                 let finite = shares.iter().map(|x| *x as f64).filter(|x| x.is_finite());

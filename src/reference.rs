@@ -58,7 +58,7 @@ impl Scale {
 /// combines.
 fn roundings(count: usize) -> usize {
     let tiles = count.div_ceil(4096);
-    4 + 8 + 8 + 14 + 8 + tiles.min(16).max(tiles / 256 + 1)
+    4 + 8 + 8 + 14 + 7 + tiles.min(16).max(tiles / 128 + 1)
 }
 
 /// One tensor of a [`Reference`].
@@ -210,8 +210,10 @@ impl<C: Config> Reference<C> {
         let trains: Vec<bool> = self.evaluated.iter().zip(&wanted).map(|(was, is)| !was && !is).collect();
         let inverse_scale = 1.0 / self.scale.scale;
         let trains_any = trains.contains(&true);
-        let taken =
-            !trains_any || !self.wrappers.skips() || gradients.iter().flatten().all(|g| g.is_finite());
+        // A gradient that f32 does not hold without its loss scale is not finite.
+        let factor = inverse_scale * self.wrappers.average();
+        let holds = |g: &f64| (g * factor).abs() <= f64::from(f32::MAX);
+        let taken = !trains_any || !self.wrappers.skips() || gradients.iter().flatten().all(holds);
         if trains_any {
             self.scale.adapt(&self.wrappers, taken);
         }

@@ -17,12 +17,17 @@ pub fn compose(method: &dyn Method, layout: &SlotLayout, access: Access, kind: K
 }
 
 /// The module that combines partial sums. The same for every rule.
-pub const COMBINE: &str =
-    concat!(include_str!("../shaders/now.wgsl"), "\n", include_str!("../shaders/combine.wgsl"));
+pub const COMBINE: &str = concat!(
+    include_str!("../shaders/now.wgsl"),
+    "\n",
+    include_str!("../shaders/scaled.wgsl"),
+    "\n",
+    include_str!("../shaders/combine.wgsl")
+);
 /// Entry point of [`COMBINE`].
 pub const COMBINE_ENTRY_POINT: &str = "optimizer_combine";
 /// Invocations of a workgroup of [`COMBINE`].
-pub const COMBINE_WIDTH: usize = 256;
+pub const COMBINE_WIDTH: usize = 128;
 
 /// As [`compose`], with `wgsl` in the place of the rule's own text.
 pub fn compose_with(
@@ -34,6 +39,7 @@ pub fn compose_with(
 ) -> String {
     let mut parts = vec![
         include_str!("../shaders/now.wgsl").to_string(),
+        include_str!("../shaders/scaled.wgsl").to_string(),
         include_str!("../shaders/frame.wgsl").to_string(),
     ];
     let (reads, clears) = match kind.access(access) {
@@ -146,7 +152,7 @@ fn generated(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
         }
         Kind::MeasureRule => parts.push(measure_quad(method, layout)),
         Kind::MeasureAgreement => parts.push(agreement_quad(method, layout)),
-        Kind::MeasureGradients => parts.push(MEASURE_GRADIENTS.into()),
+        Kind::MeasureGradients => parts.push(measure_gradients(layout)),
         Kind::MeasureLines => parts.push(function(
             "fn as_seen(gradient: vec4<f32>, row: Row) -> vec4<f32>",
             &[format!("return {};", clipped(layout))],
@@ -168,15 +174,21 @@ fn measured_constants(quantities: &[FieldKind]) -> String {
 const MEASURING: &str =
     "tile: Tile, i: u32, live: u32, row: Row, careful: bool, sums: ptr<function, array<Sum, MEASURED>>";
 
-const MEASURE_GRADIENTS: &str = "struct Row {
-    none: u32,
+/// Under a loss scale, a gradient that f32 does not hold without it counts as not finite.
+fn measure_gradients(layout: &SlotLayout) -> String {
+    let mut lines = vec!["return Row(LARGEST);".to_string()];
+    if layout.wrappers.loss_scale.is_some() {
+        lines = vec![
+            "let ratio = scratch[1].x / now.average;".into(),
+            // Less than the largest number by more than the roundings of the division and of the product to come.
+            "return Row(select(LARGEST, bitcast<u32>(ratio * 0x1.ffffp127), ratio < 1.0));".into(),
+        ];
+    }
+    let load = function("fn load_row(tile: Tile) -> Row", &lines);
+    format!("struct Row {{\n    largest: u32,\n}}\n\n{load}\n{MEASURE_GRADIENTS}")
 }
 
-fn load_row(tile: Tile) -> Row {
-    return Row();
-}
-
-fn measure_quad(
+const MEASURE_GRADIENTS: &str = "fn measure_quad(
     tile: Tile,
     i: u32,
     live: u32,
@@ -184,7 +196,7 @@ fn measure_quad(
     careful: bool,
     sums: ptr<function, array<Sum, MEASURED>>,
 ) {
-    (*sums)[0] = add_squares((*sums)[0], load_gradient(tile, i, live), careful);
+    (*sums)[0] = add_squares((*sums)[0], load_gradient(tile, i, live), careful, row.largest);
 }
 ";
 
@@ -265,14 +277,11 @@ fn load_row(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
         let wrappers = &layout.wrappers;
         let given =
             |given: bool, value: String, otherwise: &str| if given { value } else { otherwise.into() };
-        let all_norm = given(wrappers.max_grad_norm.is_some(), "scratch[0].x".into(), "0.0");
-        let tensor_norm = given(
-            wrappers.max_tensor_norm.is_some(),
-            format!("{}.x", of_tensor(Kind::MeasureGradients)),
-            "0.0",
-        );
+        let all_norm = given(wrappers.max_grad_norm.is_some(), "scratch[0]".into(), "vec4<f32>()");
+        let tensor_norm =
+            given(wrappers.max_tensor_norm.is_some(), of_tensor(Kind::MeasureGradients), "vec4<f32>()");
         let inverse_scale = given(wrappers.loss_scale.is_some(), "scratch[1].y".into(), "1.0");
-        declared.push("factor: f32");
+        declared.push("factor: Factor");
         members.push(format!("gradient_factor({all_norm}, {tensor_norm}, {inverse_scale}, now)"));
     }
     if layout.wrappers.cautious && kind == Kind::Apply {
@@ -289,9 +298,11 @@ fn load_row(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
 fn clipped(layout: &SlotLayout) -> &'static str {
     match (layout.wrappers.scales_gradients(), layout.wrappers.max_grad_value.is_some()) {
         (false, false) => "gradient",
-        (true, false) => "gradient * row.factor",
+        (true, false) => "multiplied(gradient, row.factor)",
         (false, true) => "clamp(gradient, vec4<f32>(-now.max_value), vec4<f32>(now.max_value))",
-        (true, true) => "clamp(gradient * row.factor, vec4<f32>(-now.max_value), vec4<f32>(now.max_value))",
+        (true, true) => {
+            "clamp(multiplied(gradient, row.factor), vec4<f32>(-now.max_value), vec4<f32>(now.max_value))"
+        }
     }
 }
 
@@ -401,13 +412,13 @@ fn measure_quad(method: &dyn Method, layout: &SlotLayout) -> String {
     }
     for (i, field) in layout.measured(method).enumerate() {
         let values = LANES.map(|lane| format!("n_{lane}.{}", field.name)).join(", ");
-        let add = match field.kind {
-            FieldKind::Max => "add_largest",
-            FieldKind::Sum => "add_plain",
-            _ => "add_squares",
+        let (add, last) = match field.kind {
+            FieldKind::Max => ("add_largest", ""),
+            FieldKind::Sum => ("add_plain", ""),
+            _ => ("add_squares", ", LARGEST"),
         };
-        lines
-            .push(format!("(*sums)[{i}] = {add}((*sums)[{i}], masked(vec4<f32>({values}), live), careful);"));
+        let x = format!("masked(vec4<f32>({values}), live)");
+        lines.push(format!("(*sums)[{i}] = {add}((*sums)[{i}], {x}, careful{last});"));
     }
     function(&format!("fn measure_quad({MEASURING})"), &lines)
 }

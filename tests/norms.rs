@@ -1,5 +1,6 @@
 //! Claims about the deterministic sums: right to 1e-6 for any magnitudes and sizes, the same bits every time
-//! and for any split into windows and encoders, per tensor where they are per tensor.
+//! and for any split into windows and encoders, per tensor where they are per tensor; what is divided by a norm is
+//! right wherever the quotient is a number, also where the norm lies beyond f32.
 
 mod common;
 
@@ -8,12 +9,16 @@ use common::{Gpu, gpu_main, trial};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use wgpu_optim::optimizers::{Lamb, Sgd};
-use wgpu_optim::{AnyRule, NonFinite, Options, Packing, REGISTRY, Wrappers};
+use wgpu_optim::{AnyRule, LossScale, NonFinite, Options, Packing, REGISTRY, Reference, Wrappers};
+
+fn around(wrappers: Wrappers) -> Options {
+    let mut options = Options::default();
+    options.wrappers = wrappers;
+    options
+}
 
 fn clipping(max_grad_norm: f64) -> Options {
-    let mut options = Options::default();
-    options.wrappers = Wrappers { max_grad_norm: Some(max_grad_norm), ..Wrappers::default() };
-    options
+    around(Wrappers { max_grad_norm: Some(max_grad_norm), ..Wrappers::default() })
 }
 
 /// The norm that the device finds, and the count of what is not finite.
@@ -59,6 +64,91 @@ fn right_over_all_magnitudes(gpu: &Gpu) {
         close(measured(gpu, &[777], &[g], BINDABLE).0, f64::from(value), "one among zeros");
     }
     assert_eq!(measured(gpu, &[777], &[vec![0.0; 777]], BINDABLE), (0.0, 0.0));
+    // Quads on both sides of each bound between sums, none so small that it would not count.
+    for (large, small) in [(1.2e12, 1e12), (1.0, 9e-13), (9.1e-13, 9e-13), (1e-37, 1e-38)] {
+        let mut g = vec![0.0; 8];
+        (g[0], g[4]) = (large, small);
+        let g = [g];
+        close(measured(gpu, &[8], &g, BINDABLE).0, truth(&g), &format!("{large:e} and {small:e}"));
+    }
+    // A norm that f32 does not hold is said to be the largest number.
+    assert_eq!(measured(gpu, &[2], &[vec![3e38; 2]], BINDABLE), (f32::MAX, 0.0));
+}
+
+/// The change of one tensor that starts at `theta` in one step, on the device and in the reference.
+fn change(gpu: &Gpu, json: &str, wrappers: Wrappers, theta: &[f32], g: &[f32]) -> (Vec<f64>, Vec<f64>) {
+    let config = AnyRule::from_json(json).unwrap();
+    let tensors = [(g.len(), 0)];
+    let mut run = Run::new(gpu, std::slice::from_ref(&config), &tensors, BINDABLE, &around(wrappers));
+    run.write_theta(&[theta.to_vec()]);
+    run.step(&[g.to_vec()]);
+    let wide = |x: &[f32]| x.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
+    let mut reference = Reference::new([config], [(0, wide(theta))]).unwrap().wrapped(wrappers).unwrap();
+    reference.step(&[wide(g)]).unwrap();
+    let less = |after: &[f64]| after.iter().zip(theta).map(|(x, start)| x - f64::from(*start)).collect();
+    (less(&wide(&run.read().theta[0])), less(&reference.tensors()[0].theta))
+}
+
+/// Gradients whose norm, or one over it, f32 does not hold: what clipping and trust ratios make of them is a number.
+fn quotients_survive(gpu: &Gpu) {
+    let sgd = r#"{"optimizer": "sgd", "lr": 1}"#;
+    let clip = Wrappers { max_grad_norm: Some(1.0), ..Wrappers::default() };
+    let tensor = Wrappers { max_tensor_norm: Some(1.0), ..Wrappers::default() };
+    let scaled = |initial| Some(LossScale { initial, ..LossScale::default() });
+    let around: [(&str, &str, Wrappers); 9] = [
+        ("max_grad_norm", sgd, clip),
+        ("a small norm", sgd, Wrappers { max_grad_norm: Some(1e-30), ..clip }),
+        ("max_tensor_norm", sgd, tensor),
+        ("both", sgd, Wrappers { max_tensor_norm: Some(0.5), ..clip }),
+        ("both, the other way", sgd, Wrappers { max_grad_norm: Some(2.0), ..tensor }),
+        ("accumulate", sgd, Wrappers { accumulate: Some(4), ..clip }),
+        ("loss scale", sgd, Wrappers { loss_scale: scaled(2.0), ..clip }),
+        ("gclip", r#"{"optimizer": "gclip", "lr": 1}"#, Wrappers::default()),
+        ("lars", r#"{"optimizer": "lars", "lr": 1, "trust_coefficient": 1}"#, Wrappers::default()),
+    ];
+    for (name, json, wrappers) in around {
+        for g in [[3e38f32, 3e38], [3e38, 1e30], [1e25, -1e25], [1.0, 2.0], [1e-20, 1e-21], [1e-30, 0.0]] {
+            // At 0 LARS has no trust ratio, and elsewhere theta rounds the step.
+            let theta = if name == "lars" { [1e-3, 2e-3] } else { [0.0, 0.0] };
+            let (got, want) = change(gpu, json, wrappers, &theta, &g);
+            for ((got, want), theta) in got.iter().zip(&want).zip(theta) {
+                let allowed = 2e-6 * want.abs() + 2f64.powi(-23) * f64::from(theta);
+                assert!((got - want).abs() <= allowed, "{name}, g = {g:?}: {got:e}, {want:e}");
+            }
+        }
+    }
+    let (got, _) = change(gpu, sgd, clip, &[0.0; 2], &[3e38; 2]);
+    got.iter().for_each(|x| close(-*x as f32, 0.5f64.sqrt(), "a gradient of 3e38"));
+    // LAMB's v is f32, and 1e25 squared is not: clipping before it is the way out.
+    let lamb = r#"{"optimizer": "lamb", "lr": 0.1, "weight_decay": 0}"#;
+    let (got, _) = change(gpu, lamb, clip, &[3.0, 4.0], &[1e25; 2]);
+    got.iter().for_each(|x| assert!((*x + 0.353_553_39).abs() < 1e-6, "{got:?}"));
+    let (got, want) = change(gpu, lamb, Wrappers::default(), &[3.0, 4.0], &[1e19; 2]);
+    got.iter().zip(&want).for_each(|(got, want)| assert!((got - want).abs() < 1e-6, "{got} {want}"));
+}
+
+/// The norm that is clipped is that of what was unscaled, and what overflows only then is an overflow too.
+fn unscaled_norms(gpu: &Gpu) {
+    let sgd = r#"{"optimizer": "sgd", "lr": 1}"#;
+    let wrappers = |initial: f64, clip| Wrappers {
+        max_grad_norm: clip,
+        loss_scale: Some(LossScale { initial, ..LossScale::default() }),
+        ..Wrappers::default()
+    };
+    let scale = 2f64.powi(40);
+    let mut g = vec![(0.95 * scale) as f32; 4000];
+    g[2000] = (1.05 * scale) as f32;
+    let (got, _) = change(gpu, sgd, wrappers(scale, Some(1.0)), &[0.0; 4000], &g);
+    close(got.iter().map(|x| x * x).sum::<f64>().sqrt() as f32, 1.0, "the norm of the clipped gradient");
+    for clip in [None, Some(1.0)] {
+        // 1e35 2^20 is not in f32; 1e32 2^20 is.
+        for (value, moves) in [(1e35f32, false), (1e32, true)] {
+            let wrappers = wrappers(2f64.powi(-20), clip);
+            let (got, want) = change(gpu, sgd, wrappers, &[1.0; 5], &[0.0, value, 0.0, 1.0, 0.0]);
+            assert_eq!(got[1] != 0.0, moves, "{value:e}, {clip:?}: {got:?}");
+            assert_eq!(want[1] != 0.0, moves, "the reference");
+        }
+    }
 }
 
 /// What is not finite is counted and left out.
@@ -177,27 +267,25 @@ fn ratios_are_per_tensor(gpu: &Gpu) {
     assert!(together[0] == step(&[0])[0] && together[1] == step(&[1])[0], "one common ratio?");
 }
 
-/// A norm below the limit changes no bit; above it, the rule sees scaled gradients.
+/// A norm below the limit leaves a step as it is without clipping (in other bits, perhaps: another module may be
+/// compiled to other roundings); above it, the rule sees scaled gradients.
 fn clipping_only_above_the_limit(gpu: &Gpu, config: &AnyRule) {
     let lens = [1500, 77];
     let tensors = [(1500, 0), (77, 0)];
     let g = gradients(7, 0, &lens);
-    let after = |options: &Options| {
+    // The error of a step, held against one without clipping.
+    let error = |options: &Options| {
         let mut run = Run::new(gpu, std::slice::from_ref(config), &tensors, BINDABLE, options);
         run.write_theta(&parameters(1, &lens));
-        run.step(&g);
-        run.read()
+        let before = run.read();
+        run.expect(Wrappers::default());
+        run.checked_step(&before, &g).1
     };
-    let tile = |mut options: Options| {
-        options.tile = Some(4096);
-        options
-    };
-    let plain = after(&tile(Options::default()));
-    assert!(after(&tile(clipping(1.001 * truth(&g)))).bits() == plain.bits(), "below the limit");
-    let (before, clipped) = (&plain, after(&tile(clipping(0.01 * truth(&g)))));
+    let below = error(&clipping(1.001 * truth(&g)));
+    assert!(below.units <= 1.0, "below the limit: {below:?}");
     // Rules free of scale keep their parameters; some slot tells then, or the rule has no say in it.
     let scale_free = ["signsgd", "lion", "adadelta"].contains(&config.name());
-    assert!(scale_free || clipped.bits() != before.bits(), "above the limit nothing changes");
+    assert!(scale_free || error(&clipping(0.01 * truth(&g))).units > 1.0, "above the limit nothing changes");
 }
 
 /// What holds on a device.
@@ -205,8 +293,10 @@ type Claim = fn(&Gpu);
 
 fn main() {
     gpu_main("norms", |adapter| {
-        let claims: [(&str, Claim); 7] = [
+        let claims: [(&str, Claim); 9] = [
             ("right over all magnitudes", right_over_all_magnitudes),
+            ("quotients survive", quotients_survive),
+            ("unscaled norms", unscaled_norms),
             ("what is not finite is counted", counts_what_is_not_finite),
             ("right for any size", right_for_any_size),
             ("right for many", right_for_many),

@@ -58,6 +58,7 @@ struct Composed<'a> {
     layout: &'a SlotLayout,
     access: Access,
     kind: Kind,
+    source: String,
     module: Module,
     info: ModuleInfo,
 }
@@ -98,8 +99,9 @@ fn each_module(config: &AnyRule, check: fn(&Composed)) {
                 let layout =
                     SlotLayout { depths: depths.clone(), buffers, wrappers, measures: method.measures() };
                 for (access, kind) in dispatches(method, &layout) {
-                    let (module, info) = parse(&compose(method, &layout, access, kind));
-                    check(&Composed { method, layout: &layout, access, kind, module, info });
+                    let source = compose(method, &layout, access, kind);
+                    let (module, info) = parse(&source);
+                    check(&Composed { method, layout: &layout, access, kind, source, module, info });
                 }
             }
         }
@@ -130,7 +132,10 @@ fn combine() {
         .collect();
     assert_eq!(names, BTreeSet::from([(0, "segments".into()), (1, "scratch".into()), (2, "now".into())]));
     now(&module);
+    initialised(COMBINE);
+    module.functions.iter().for_each(|(_, function)| no_product_of_constants(&module, function, "combine"));
     let [entry] = &module.entry_points[..] else { panic!("one entry point") };
+    no_product_of_constants(&module, &entry.function, "combine");
     assert_eq!(entry.name, wgpu_optim::shader::COMBINE_ENTRY_POINT);
     assert_eq!(entry.workgroup_size, [wgpu_optim::shader::COMBINE_WIDTH as u32, 1, 1]);
     translates(&module, &info, &entry.name, entry.workgroup_size[0]);
@@ -253,6 +258,7 @@ fn structs(composed: &Composed) {
 /// Idioms whose result WGSL leaves open, or that the scalar twin cannot follow. (Subgroups, f16, float
 /// atomics and whatever else needs a feature fail the validation already.)
 fn forbidden(composed: &Composed) {
+    initialised(&composed.source);
     let module = &composed.module;
     let functions = module.functions.iter().map(|(_, function)| function);
     for function in functions.chain([&module.entry_points[0].function]) {
@@ -260,6 +266,7 @@ fn forbidden(composed: &Composed) {
         let struct_of = |argument: u32| {
             module.types[function.arguments[argument as usize].ty].name.as_deref().unwrap_or_default()
         };
+        no_product_of_constants(module, function, name);
         for (_, expression) in function.expressions.iter() {
             match *expression {
                 Expression::Math { fun: naga::MathFunction::Fma, .. } => {
@@ -281,6 +288,44 @@ fn forbidden(composed: &Composed) {
                 }
                 _ => {}
             }
+        }
+    }
+}
+
+/// Every variable of a function is given its first value where it is declared. WGSL makes one without zero each time it
+/// is declared, and a browser's compiler was seen to do so in the first round of a loop only. Read off the text: naga's
+/// front end already puts in the stores that are missing there.
+fn initialised(source: &str) {
+    for line in source.lines().map(str::trim).filter(|line| line.starts_with("var ")) {
+        assert!(line.contains('='), "no first value: {line}");
+    }
+}
+
+/// No product of a product with a constant and another constant: WGSL lets compilers multiply the constants first, which
+/// overflows or underflows where the products in the order written do not. naga never does, so no run on naga shows it.
+fn no_product_of_constants(module: &Module, function: &naga::Function, name: &str) {
+    let expressions = &function.expressions;
+    // Of floats: products of integers are exact.
+    fn constant(module: &Module, expressions: &naga::Arena<Expression>, of: Handle<Expression>) -> bool {
+        match expressions[of] {
+            Expression::Literal(literal) => literal.scalar() == Scalar::F32,
+            Expression::Constant(of) => {
+                module.types[module.constants[of].ty].inner.scalar() == Some(Scalar::F32)
+            }
+            Expression::Splat { value, .. } => constant(module, expressions, value),
+            _ => false,
+        }
+    }
+    let constant = |of| constant(module, expressions, of);
+    let product = |of: Handle<Expression>| match expressions[of] {
+        Expression::Binary { op: naga::BinaryOperator::Multiply, left, right } => Some([left, right]),
+        _ => None,
+    };
+    for (handle, _) in expressions.iter() {
+        let Some([left, right]) = product(handle) else { continue };
+        for (a, b) in [(left, right), (right, left)] {
+            let again = product(b).is_some_and(|factors| factors.iter().any(|of| constant(*of)));
+            assert!(!(constant(a) && again), "{name}: a product of two constants and something");
         }
     }
 }
@@ -368,6 +413,7 @@ fn rules_are_whole() {
     for shared in [
         "frame",
         "now",
+        "scaled",
         "access_quad",
         "access_single",
         "clear_quad",

@@ -190,7 +190,8 @@ impl Rule for Adan {
     }
 
     fn variants() -> Vec<Self> {
-        let decayed = Self { weight_decay: 0.1, ..Self::default() };
+        // Both large, so that the ways to decay differ by more than rounding.
+        let decayed = Self { lr: 0.1, weight_decay: 1.0, ..Self::default() };
         vec![
             decayed.clone(),
             Self { prox: false, ..decayed.clone() },

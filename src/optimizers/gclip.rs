@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 /// `torch.nn.utils.clip_grad_norm_` adds 1e-6 to the norm. For clipping around another rule see
 /// [`Wrappers::max_grad_norm`](crate::Wrappers::max_grad_norm).
 ///
-/// **Numerics**: the norm is a deterministic sum, within 1e-6, and does not overflow before it does itself.
-/// Gradients that are not finite are left out of it.
+/// **Numerics**: the norm is a deterministic sum, within 1e-6, and does not overflow, also where it lies beyond f32; one
+/// below 2^-110 counts as 0. Gradients that are not finite are left out of it.
 ///
 /// **Cost**: three dispatches; 20 bytes read and written a parameter, 16 without L2 decay on hardware that
 /// leaves unused loads out.
@@ -56,31 +56,31 @@ crate::equation! {
     state {}
 }
 
+/// Of the norm, which f32 then holds for all gradients that it holds.
+const UNIT: f64 = 1.0 / 65536.0;
+
 impl Rule for GClip {
     const NAME: &'static str = "gclip";
     const WGSL: &'static str = include_str!("../../shaders/gclip.wgsl");
     const MUTANTS: &'static [Mutant] = &[
-        Mutant { name: "not clipped", find: "h.max_norm < h.g_norm", replace: "false" },
-        Mutant { name: "always scaled", find: "h.max_norm < h.g_norm", replace: "true" },
+        Mutant { name: "not clipped", find: "scaled(h.max_norm, -16) < h.g_norm", replace: "false" },
+        Mutant { name: "always scaled", find: "scaled(h.max_norm, -16) < h.g_norm", replace: "true" },
         Mutant {
-            name: "factor upside down",
-            find: "h.max_norm / h.g_norm",
-            replace: "h.g_norm / h.max_norm",
+            name: "quotient upside down",
+            find: "scaled(g, -16) / h.g_norm",
+            replace: "h.g_norm / scaled(g, -16)",
         },
-        Mutant {
-            name: "norm without decay",
-            find: "Measured(gradient + h.l2 * theta)",
-            replace: "Measured(gradient)",
-        },
+        Mutant { name: "unit forgotten", find: "(scaled(g, -16) / h.g_norm)", replace: "(g / h.g_norm)" },
+        Mutant { name: "norm without decay", find: "(gradient + h.l2 * theta));", replace: "gradient);" },
         Mutant {
             name: "l2 decay dropped",
             find: "let g = gradient + h.l2 * theta",
             replace: "let g = gradient",
         },
         Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
-        Mutant { name: "sign lost", find: "(h.lr * factor) * g", replace: "(h.lr * factor) * abs(g)" },
-        Mutant { name: "step x 1.02", find: "(h.lr * factor)", replace: "(1.02 * h.lr * factor)" },
-        Mutant { name: "no step", find: "return (h.lr * factor) * g", replace: "return 0.0" },
+        Mutant { name: "sign lost", find: "return h.lr * d", replace: "return h.lr * abs(d)" },
+        Mutant { name: "step x 1.02", find: "return h.lr * d", replace: "return (1.02 * h.lr) * d" },
+        Mutant { name: "no step", find: "return h.lr * d", replace: "return 0.0" },
     ];
     const SCOPE: Scope = Scope::All;
     type Hyper<R: Real> = Hyper<R>;
@@ -102,7 +102,7 @@ impl Rule for GClip {
     }
 
     fn measure<R: Real>(theta: R, gradient: R, _: &State<R>, h: &Hyper<R>, shares: &mut [R]) {
-        shares[0] = gradient + h.l2 * theta;
+        shares[0] = R::host(UNIT) * (gradient + h.l2 * theta);
     }
 
     const DECAYS: bool = true;
@@ -113,8 +113,9 @@ impl Rule for GClip {
 
     fn update<R: Real>(theta: R, gradient: R, _: &mut State<R>, h: &Hyper<R>) -> R {
         let g = gradient + h.l2 * theta;
-        let factor = h.max_norm.if_less(h.g_norm, h.max_norm / h.g_norm, R::host(1.0));
-        (h.lr * factor) * g
+        let quotient = h.max_norm * (g.scaled(-16) / h.g_norm);
+        let d = h.max_norm.scaled(-16).if_less(h.g_norm, quotient, g);
+        h.lr * d
     }
 
     fn variants() -> Vec<Self> {

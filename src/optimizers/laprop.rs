@@ -42,7 +42,7 @@ use serde::{Deserialize, Serialize};
 /// use wgpu_optim::{Rule, optimizers::LaProp};
 /// let laprop = LaProp { lr: 1e-3, ..LaProp::default() };
 /// let first = laprop.hyper(1, &mut Default::default());
-/// assert!((first.rate * first.factor - 1e-3).abs() < 1e-18); // g / |g| moves by lr
+/// assert!((first.lr * first.rate * first.inv_c - 1e-3).abs() < 1e-18); // g / |g| moves by lr
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

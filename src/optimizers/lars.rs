@@ -33,7 +33,8 @@ pub enum LarsRatio {
 /// and eps 1e-8; `optax.lars` has ratio "sum" with lr inside. The two places of lr differ while lr changes.
 /// The decay is part of the gradient, so there is no choice of its mode.
 ///
-/// **Numerics**: norms are deterministic sums, within 1e-6.
+/// **Numerics**: norms are deterministic sums, within 1e-6. That of g does not overflow, also where it lies beyond f32;
+/// one below 2^-110 counts as 0.
 ///
 /// **Cost**: three dispatches; 28 bytes read and written a parameter.
 ///
@@ -87,6 +88,9 @@ crate::equation! {
     state { b }
 }
 
+/// Of the norm of g, which f32 then holds for all gradients that it holds.
+const UNIT: f64 = 1.0 / 65536.0;
+
 impl Rule for Lars {
     const NAME: &'static str = "lars";
     const WGSL: &'static str = include_str!("../../shaders/lars.wgsl");
@@ -94,23 +98,25 @@ impl Rule for Lars {
         Mutant { name: "no ratio", find: "h.adapt != 0u", replace: "false" },
         Mutant {
             name: "ratio upside down",
-            find: "h.trust * h.theta_norm / (decayed + h.eps)",
-            replace: "h.trust * (decayed + h.eps) / h.theta_norm",
+            find: "(h.trust * h.theta_norm) * (scaled(d, -16)",
+            replace: "(h.trust / h.theta_norm) * (scaled(d, -16)",
         },
-        Mutant { name: "eps dropped", find: "(decayed + h.eps)", replace: "decayed" },
+        Mutant { name: "eps dropped", find: "(decayed + scaled(h.eps, -16))", replace: "decayed" },
+        Mutant { name: "unit of eps forgotten", find: "scaled(h.eps, -16)", replace: "h.eps" },
+        Mutant { name: "decay left out of the ratio", find: "h.g_norm + decay", replace: "h.g_norm" },
         Mutant {
-            name: "decay left out of the ratio",
-            find: "h.g_norm + h.weight_decay * h.theta_norm",
-            replace: "h.g_norm",
+            name: "unit of the decay forgotten",
+            find: "scaled(h.weight_decay * h.theta_norm, -16)",
+            replace: "h.weight_decay * h.theta_norm",
         },
         Mutant {
             name: "decay left out of the sum",
             find: "g + h.weight_decay * theta, h.sum",
             replace: "g, h.sum",
         },
-        Mutant { name: "decay dropped", find: "(g + h.weight_decay * theta);", replace: "g;" },
+        Mutant { name: "decay dropped", find: "var d = g + h.weight_decay * theta;", replace: "var d = g;" },
         Mutant { name: "trust dropped", find: "h.trust * h.theta_norm", replace: "h.theta_norm" },
-        Mutant { name: "lr inside dropped", find: "(h.lr_inside * local)", replace: "local" },
+        Mutant { name: "lr inside dropped", find: "h.lr_inside * d", replace: "d" },
         Mutant { name: "lr outside dropped", find: "h.lr_outside * (*s).b", replace: "(*s).b" },
         Mutant { name: "sign lost", find: "h.lr_outside * (*s).b", replace: "h.lr_outside * abs((*s).b)" },
         Mutant { name: "no step", find: "return h.lr_outside * (*s).b", replace: "return 0.0" },
@@ -149,18 +155,19 @@ impl Rule for Lars {
 
     fn measure<R: Real>(theta: R, g: R, _: &State<R>, h: &Hyper<R>, shares: &mut [R]) {
         let second = if h.sum != 0 { g + h.weight_decay * theta } else { g };
-        shares.copy_from_slice(&[theta, second]);
+        shares.copy_from_slice(&[theta, R::host(UNIT) * second]);
     }
 
     fn update<R: Real>(theta: R, g: R, s: &mut State<R>, h: &Hyper<R>) -> R {
-        let (one, zero) = (R::host(1.0), R::host(0.0));
-        let mut local = one;
+        let zero = R::host(0.0);
+        let mut d = g + h.weight_decay * theta;
         if h.adapt != 0 {
-            let decayed = if h.sum != 0 { h.g_norm } else { h.g_norm + h.weight_decay * h.theta_norm };
-            let ratio = h.trust * h.theta_norm / (decayed + h.eps);
-            local = zero.if_less(h.theta_norm, zero.if_less(h.g_norm, ratio, one), one);
+            let decay = (h.weight_decay * h.theta_norm).scaled(-16);
+            let decayed = if h.sum != 0 { h.g_norm } else { h.g_norm + decay };
+            let quotient = (h.trust * h.theta_norm) * (d.scaled(-16) / (decayed + h.eps.scaled(-16)));
+            d = zero.if_less(h.theta_norm, zero.if_less(h.g_norm, quotient, d), d);
         }
-        s.b = h.momentum * s.b + (h.lr_inside * local) * (g + h.weight_decay * theta);
+        s.b = h.momentum * s.b + h.lr_inside * d;
         h.lr_outside * s.b
     }
 

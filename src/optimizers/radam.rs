@@ -139,7 +139,6 @@ impl Rule for RAdam {
         Mutant { name: "no correction of v", find: "(*s).v * h.inv_c2", replace: "(*s).v" },
         Mutant { name: "always without the denominator", find: "h.phase == 2u", replace: "false" },
         Mutant { name: "always with the denominator", find: "h.phase == 2u", replace: "true" },
-        Mutant { name: "never skipped", find: "if (h.phase == 0u)", replace: "if (false)" },
         Mutant { name: "decay while skipping", find: ", 0.0, h.phase == 0u)", replace: ", 0.0, false)" },
         Mutant {
             name: "no moments while skipping",
@@ -226,9 +225,6 @@ impl Rule for RAdam {
         let g = gradient + h.l2 * theta;
         s.m = h.beta1 * s.m + h.one_minus_beta1 * g;
         s.v = h.beta2 * s.v + h.one_minus_beta2 * (g * g);
-        if h.phase == 0 {
-            return R::host(0.0);
-        }
         let mut direction = s.m;
         if h.phase == 2 {
             direction = s.m / ((s.v * h.inv_c2).sqrt() + h.eps);

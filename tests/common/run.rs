@@ -132,6 +132,11 @@ impl<'a> Run<'a> {
         Self { gpu, params, optimizer, tensors, own, memory, wrappers, configs: configs.to_vec() }
     }
 
+    /// Holds the steps to come against these wrappers, not against those that the optimizer was made with.
+    pub fn expect(&mut self, wrappers: Wrappers) {
+        self.wrappers = wrappers;
+    }
+
     pub fn write_theta(&self, theta: &[Vec<f32>]) {
         for (id, values) in self.tensors.iter().zip(theta) {
             self.params.write_param(&self.gpu.queue, *id, values).unwrap();
