@@ -26,12 +26,12 @@ struct Norm {
 // own last bit is left out.
 fn norm(sum: vec4<f32>) -> Norm {
     var square = sum.z;
-    var unit = -64;
+    var unit = -87;
     if (sum.x > 0.0) {
         square = sum.x + scaled(sum.y, -192);
         unit = 96;
     } else if (sum.y > 0.0) {
-        square = sum.y + scaled(sum.z, -128);
+        square = sum.y + scaled(sum.z, -174);
         unit = 0;
     }
     let root = sqrt(square);

@@ -2,8 +2,8 @@
 // that depends on the tile alone: no float atomics, no subgroups, the same bits every time.
 //
 // A sum of squares is (big, middle, small, count): quads of four whose largest magnitude is at least 2^40 are
-// scaled by 2^-96 before they are squared, those below 2^-40 by 2^64, so that no square overflows or is lost, not even
-// that of a subnormal number; what is larger than `largest`, or not a number, is only counted. An invocation first takes all its
+// scaled by 2^-96 before they are squared, those below 2^-40 by 2^87, so that no square overflows or is lost, not even
+// that of the smallest subnormal number; what is larger than `largest`, or not a number, is only counted. An invocation first takes all its
 // quads for middle ones, and only looks again if its largest magnitude says otherwise.
 // Source: Blue, "A Portable Fortran Program to Find the Euclidean Norm of a Vector", 1978.
 // A plain sum is (sum, 0, 0, count), a largest magnitude (largest, 0, 0, -).
@@ -33,10 +33,10 @@ fn add_squares(into: Sum, x: vec4<f32>, careful: bool, largest: u32) -> Sum {
     let top = max(max(clean.x, clean.y), max(clean.z, clean.w));
     let big = top >= BIG;
     let small = top < SMALL;
-    var y = scaled_quad(bitcast<vec4<f32>>(clean), select(select(0, 64, small), -96, big));
+    var y = scaled_quad(bitcast<vec4<f32>>(clean), select(select(0, 87, small), -96, big));
     // A subnormal number is an integer times 2^-149.
     let subnormal = vec4<bool>(small) & (clean < vec4<u32>(0x00800000u));
-    y = select(y, scaled_quad(vec4<f32>(clean), 64 - 149), subnormal);
+    y = select(y, scaled_quad(vec4<f32>(clean), 87 - 149), subnormal);
     let square = dot(y, y);
     let count = dot(select(vec4<f32>(0.0), vec4<f32>(1.0), bad), vec4<f32>(1.0));
     let kind = vec3<bool>(big, !big && !small, small);

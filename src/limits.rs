@@ -67,29 +67,15 @@ pub(crate) fn slot_layout(
         "max_storage_buffers_per_shader_stage",
         buffers.into(),
     )?;
-    need(
-        method,
-        "invocations a workgroup",
-        WORKGROUP.into(),
-        "max_compute_invocations_per_workgroup",
-        limits.max_compute_invocations_per_workgroup.into(),
-    )?;
-    if layout.has_scratch(method) {
-        need(
-            method,
-            "invocations a workgroup, to combine norms",
-            COMBINE_WIDTH as u64,
-            "max_compute_invocations_per_workgroup",
-            limits.max_compute_invocations_per_workgroup.into(),
-        )?;
+    // The norms of many tiles are combined by more invocations than one tile has.
+    let width = if layout.has_scratch(method) { COMBINE_WIDTH as u32 } else { WORKGROUP };
+    let limits = [
+        ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup),
+        ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x),
+    ];
+    for (name, limit) in limits {
+        need(method, "invocations a workgroup", width.into(), name, limit.into())?;
     }
-    need(
-        method,
-        "workgroup width",
-        WORKGROUP.into(),
-        "max_compute_workgroup_size_x",
-        limits.max_compute_workgroup_size_x.into(),
-    )?;
     layout.buffers = count.min((buffers - fixed - lines) as usize);
     Ok(layout)
 }

@@ -48,7 +48,7 @@ fn close(got: f32, truth: f64, what: &str) {
 fn right_over_all_magnitudes(gpu: &Gpu) {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let lens = [5000, 3, 260];
-    for exponent in [-37, -30, -25, -19, -12, -7, 0, 7, 12, 18, 19, 25, 30, 36] {
+    for exponent in [-39, -37, -30, -25, -19, -12, -7, 0, 7, 12, 18, 19, 25, 30, 36] {
         let scale = 10f64.powi(exponent);
         let mut one = || (rng.random_range(-1.0..1.0) * scale) as f32;
         let g: Vec<Vec<f32>> = lens.iter().map(|len| (0..*len).map(|_| one()).collect()).collect();
@@ -112,7 +112,8 @@ fn quotients_survive(gpu: &Gpu) {
             let theta = if name == "lars" { [1e-3, 2e-3] } else { [0.0, 0.0] };
             let (got, want) = change(gpu, json, wrappers, &theta, &g);
             for ((got, want), theta) in got.iter().zip(&want).zip(theta) {
-                let allowed = 2e-6 * want.abs() + 2f64.powi(-23) * f64::from(theta);
+                let flushed = f64::from(f32::MIN_POSITIVE);
+                let allowed = (2e-6 * want.abs() + 2f64.powi(-23) * f64::from(theta)).max(flushed);
                 assert!((got - want).abs() <= allowed, "{name}, g = {g:?}: {got:e}, {want:e}");
             }
         }

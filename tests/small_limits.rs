@@ -43,7 +43,15 @@ fn needs(config: &AnyRule) -> Needs {
 /// A limit, and whether a run on such a device has the number of windows that it should have.
 type Small = (&'static str, fn(&mut Limits, &Needs), fn(usize, &Needs) -> bool);
 
-const SMALL: [Small; 4] = [
+const SMALL: [Small; 5] = [
+    (
+        "128 invocations a workgroup",
+        |limits, _| {
+            limits.max_compute_invocations_per_workgroup = 128;
+            limits.max_compute_workgroup_size_x = 128;
+        },
+        |windows, _| windows == 1,
+    ),
     (
         "one storage buffer for all slots",
         |limits, needs| limits.max_storage_buffers_per_shader_stage = needs.fixed + 1,
