@@ -21,8 +21,9 @@ use serde::{Deserialize, Serialize};
 /// I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of initialization and momentum in
 /// deep learning", 2013.
 ///
-/// **Differences**: none from `torch.optim.SGD`. `optax.sgd` has no dampening. Sutskever's form has lr
-/// inside b, which differs while lr changes.
+/// **Differences**: `torch.optim.SGD` does not dampen the first step in which there is momentum; here that is the first
+/// step of all, so momentum that is switched on later starts from `(1 - dampening) g`. While momentum is 0, b rests, as
+/// there. `optax.sgd` has no dampening. Sutskever's form has lr inside b, which differs while lr changes.
 ///
 /// **Numerics**: three roundings a line; a zero gradient without decay and momentum leaves theta's bits.
 ///
@@ -64,7 +65,10 @@ impl Default for Sgd {
 }
 
 crate::equation! {
-    hyper { lr: real, momentum: real, one_minus_dampening: counted, l2: real, lr_wd: real, nesterov: flag }
+    hyper {
+        lr: real, momentum: real, one_minus_dampening: real, l2: real, lr_wd: real, averages: flag, nesterov: flag,
+        first: first,
+    }
     state { b }
 }
 
@@ -77,7 +81,12 @@ impl Rule for Sgd {
         Mutant { name: "no step", find: "return h.lr * d", replace: "return 0.0" },
         Mutant { name: "decoupled decay dropped", find: "h.lr_wd * theta", replace: "0.0" },
         Mutant { name: "l2 decay dropped", find: "gradient + h.l2 * theta", replace: "gradient" },
-        Mutant { name: "dampening dropped", find: "h.one_minus_dampening * g", replace: "g" },
+        Mutant {
+            name: "dampening dropped",
+            find: "select(h.one_minus_dampening, 1.0, h.first != 0u)",
+            replace: "1.0",
+        },
+        Mutant { name: "first step dampened", find: "h.first != 0u", replace: "false" },
         Mutant { name: "nesterov dropped", find: "h.nesterov != 0u", replace: "false" },
         Mutant {
             name: "nesterov without momentum",
@@ -86,8 +95,8 @@ impl Rule for Sgd {
         },
         Mutant {
             name: "b not stored",
-            find: "(*s).b = h.momentum * (*s).b + h.one_minus_dampening * g;\n    let d = select((*s).b, g + h.momentum * (*s).b,",
-            replace: "let b = h.momentum * (*s).b + h.one_minus_dampening * g;\n    let d = select(b, g + h.momentum * b,",
+            find: "(*s).b = h.momentum * (*s).b + share * g;\n    let d = select((*s).b, g + h.momentum * (*s).b,",
+            replace: "let b = h.momentum * (*s).b + share * g;\n    let d = select(b, g + h.momentum * b,",
         },
     ];
     type Hyper<R: Real> = Hyper<R>;
@@ -117,14 +126,15 @@ impl Rule for Sgd {
 
     fn hyper(&self, t: u64, _: &mut Memory) -> Hyper<f64> {
         let decay = self.weight_decay_mode.scalars(self.weight_decay, self.lr);
-        let undampened = t == 1 || self.momentum == 0.0;
         Hyper {
             lr: self.lr,
             momentum: self.momentum,
-            one_minus_dampening: if undampened { 1.0 } else { 1.0 - self.dampening },
+            one_minus_dampening: 1.0 - self.dampening,
             l2: decay.l2,
             lr_wd: decay.lr_wd,
+            averages: (self.momentum > 0.0).into(),
             nesterov: self.nesterov.into(),
+            first: (t == 1).into(),
         }
     }
 
@@ -136,7 +146,11 @@ impl Rule for Sgd {
 
     fn update<R: Real>(theta: R, gradient: R, s: &mut State<R>, h: &Hyper<R>) -> R {
         let g = gradient + h.l2 * theta;
-        s.b = h.momentum * s.b + h.one_minus_dampening * g;
+        if h.averages == 0 {
+            return h.lr * g;
+        }
+        let share = if h.first != 0 { R::host(1.0) } else { h.one_minus_dampening };
+        s.b = h.momentum * s.b + share * g;
         let d = if h.nesterov != 0 { g + h.momentum * s.b } else { s.b };
         h.lr * d
     }
@@ -158,5 +172,57 @@ impl Rule for Sgd {
 
     fn example() -> Self {
         Self { lr: 0.1, momentum: 0.9, nesterov: true, ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::{assert_close, trial_gradient, trial_run};
+
+    /// `torch.optim.SGD`: there is no b before the first step with momentum, which is not dampened.
+    fn torch(momentum: impl Fn(u64) -> f64, dampening: f64, steps: u64) -> [f64; 4] {
+        let (mut theta, mut b) = ([0.5, -1.0, 0.25, 0.0], None::<[f64; 4]>);
+        for t in 1..=steps {
+            let (g, momentum) = (trial_gradient(t), momentum(t));
+            let mut d = g;
+            if momentum != 0.0 {
+                let average = |b: [f64; 4]| [0, 1, 2, 3].map(|i| momentum * b[i] + (1.0 - dampening) * g[i]);
+                d = b.map_or(g, average);
+                b = Some(d);
+            }
+            theta = [0, 1, 2, 3].map(|i| theta[i] - 0.1 * d[i]);
+        }
+        theta
+    }
+
+    fn ours(momentum: impl Fn(u64) -> f64, dampening: f64, steps: u64) -> Vec<f64> {
+        // Made with momentum, so that there is a b.
+        let sgd = Sgd { lr: 0.1, momentum: 0.5, dampening, ..Sgd::default() };
+        trial_run(sgd, |sgd, t| sgd.momentum = momentum(t), steps).theta
+    }
+
+    #[test]
+    fn momentum_changes_as_in_torch() {
+        let late = |t| if t > 3 { 0.9 } else { 0.0 };
+        let resting = |t| if (4..7).contains(&t) { 0.0 } else { 0.9 };
+        let falling = |t: u64| 0.9 / t as f64;
+        for steps in 1..=10 {
+            assert_close(&ours(late, 0.0, steps), &torch(late, 0.0, steps));
+            for dampening in [0.0, 0.3, 1.0] {
+                assert_close(&ours(resting, dampening, steps), &torch(resting, dampening, steps));
+                assert_close(&ours(falling, dampening, steps), &torch(falling, dampening, steps));
+            }
+        }
+    }
+
+    /// The one difference: b starts dampened where momentum is switched on later.
+    #[test]
+    fn late_momentum_is_dampened() {
+        let late = |t| if t > 1 { 0.9 } else { 0.0 };
+        let before = ours(late, 0.3, 1);
+        let g = trial_gradient(2);
+        let want: Vec<f64> = (0..4).map(|i| before[i] - 0.1 * 0.7 * g[i]).collect();
+        assert_close(&ours(late, 0.3, 2), &want);
     }
 }
