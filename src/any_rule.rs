@@ -26,12 +26,7 @@ impl AnyRule {
         let mut result = None;
         self.0.numbers(&mut |name, number, limit| {
             if name == field {
-                result = Some(if limit.allows(value) {
-                    *number = value;
-                    Ok(())
-                } else {
-                    Err(Refusal::new(field, value, limit.to_string()))
-                });
+                result = Some(limit.check(field, value).map(|()| *number = value));
             }
         });
         // Not made beforehand: a schedule sets numbers in every step and must not allocate.

@@ -14,8 +14,9 @@
 //! many steps are skipped or never submitted in all.
 
 use crate::any_rule::Config;
+use crate::error::Refusal;
 use crate::layout::{Place, Rows};
-use crate::rule::{Field, MAX_FIELDS, MAX_SLOTS, Memory, Method};
+use crate::rule::{Field, MAX_FIELDS, MAX_SLOTS, Memory, Method, finite_row};
 use crate::wrappers::{Now, Wrappers};
 
 /// What a recorded step has to tell the device.
@@ -36,12 +37,16 @@ pub(crate) struct Clock {
     layout: Rows,
     places: Places,
     memory: Vec<Memory>,
+    /// What `memory` becomes once the step is recorded.
+    next_memory: Vec<Memory>,
     set: Vec<u32>,
     counted: Vec<u32>,
     /// Which groups' weights were wanted for evaluation in the step before.
     evaluated: Vec<bool>,
     now: Now,
     place: usize,
+    /// Whether the last tick was refused.
+    refused: bool,
     recorded: u64,
     /// The largest count that rows were made for.
     made: u64,
@@ -82,6 +87,7 @@ impl Clock {
         Self {
             fields: method.fields(),
             memory: vec![Memory::default(); groups],
+            next_memory: vec![Memory::default(); groups],
             set: vec![0; groups * layout.now_quads() * 4],
             counted: vec![0; groups * layout.counted_quads() * 4],
             evaluated: vec![false; groups],
@@ -89,6 +95,7 @@ impl Clock {
             places,
             now: Now::default(),
             place: places.set - 1,
+            refused: false,
             recorded: 0,
             made: 0,
             known: 0,
@@ -127,10 +134,15 @@ impl Clock {
     }
 
     /// Makes the host scalars of the next step, in f64, rounded once.
-    pub fn tick<C: Config>(&mut self, groups: &[C], wrappers: &Wrappers) -> Tick {
+    ///
+    /// # Errors
+    /// A group and its refusal, where `f32` does not hold one of them. The step does not count then.
+    pub fn tick<C: Config>(&mut self, groups: &[C], wrappers: &Wrappers) -> Result<Tick, (usize, Refusal)> {
         let makes = self.made < self.largest_count();
         let t = if makes { self.made + 1 } else { self.made };
-        let mut set = self.recorded == 0;
+        // Of what a refused step has changed in the rows nothing has reached the device.
+        let mut set = self.recorded == 0 || self.refused;
+        self.refused = true;
         let mut trains = false;
         let mut values = [0f64; MAX_FIELDS];
         let (set_words, counted_words) = (self.layout.now_quads() * 4, self.layout.counted_quads() * 4);
@@ -139,6 +151,7 @@ impl Clock {
             let mut memory = self.memory[index];
             let values = &mut values[..self.fields.len()];
             method.host_row(t, &mut memory, values);
+            finite_row(self.fields, values, t).map_err(|refusal| (index, refusal))?;
             let row = &mut self.set[index * set_words..][..set_words];
             let mut put = |at: usize, word: u32| {
                 set |= row[at] != word;
@@ -161,10 +174,11 @@ impl Clock {
                 put(at, evaluates.into());
             }
             trains |= !evaluates && !self.evaluated[index];
-            self.evaluated[index] = evaluates;
-            if makes {
-                self.memory[index] = memory;
-            }
+            self.next_memory[index] = memory;
+        }
+        self.refused = false;
+        for (evaluated, group) in self.evaluated.iter_mut().zip(groups) {
+            *evaluated = group.method().evaluates();
         }
         let now = wrappers.now(self.now.rows, trains);
         set |= now != self.now;
@@ -177,8 +191,9 @@ impl Clock {
         if makes {
             counted = (counted_words > 0).then_some((self.made % self.places.counted as u64) as usize);
             self.made += 1;
+            std::mem::swap(&mut self.memory, &mut self.next_memory);
         }
-        Tick { place: self.place, set, counted }
+        Ok(Tick { place: self.place, set, counted })
     }
 
     /// The largest count for which the next step may need rows. Encoders that are submitted after ones which were

@@ -171,6 +171,13 @@ pub enum Error {
         reason: String,
     },
 
+    /// What was given belongs to another device.
+    #[error("{what} of another device; an optimizer and all that it is given must be of one")]
+    OtherDevice {
+        /// What it is.
+        what: &'static str,
+    },
+
     /// The device was lost or destroyed. State that was read back before stays valid.
     #[error(
         "the device is lost or destroyed ({reason}); rebuild on a new device from the state read back before"

@@ -15,6 +15,7 @@ mod cpu;
 mod decay;
 mod error;
 mod interval;
+mod json;
 mod layout;
 mod limits;
 mod lines;

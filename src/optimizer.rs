@@ -43,6 +43,8 @@ pub struct Optimizer<C> {
     device: wgpu::Device,
     queue: wgpu::Queue,
     groups: Vec<C>,
+    /// The first group as the optimizer was made: its rule is the one of the shaders, whatever stands in `groups`.
+    rule: C,
     labels: Vec<String>,
     label: String,
     /// Groups changed since they were last checked.
@@ -58,6 +60,8 @@ pub struct Optimizer<C> {
     built: Built,
     pieces: Vec<Vec<Piece>>,
     shapes: Vec<Vec<usize>>,
+    /// The parameter set whose handles are known.
+    set: u64,
 }
 
 /// A step whose host scalars are recorded; it takes effect when it is encoded into a pass.
@@ -92,7 +96,9 @@ impl<C: Config> Optimizer<C> {
     ///
     /// # Errors
     /// [`Error::GroupCount`], [`Error::Config`], [`Error::MixedRules`], [`Error::Limit`] where the device
-    /// is too small, [`Error::Shader`] for a rule that does not compile, [`Error::OutOfMemory`].
+    /// is too small, [`Error::Shader`] for a rule that does not compile, [`Error::OutOfMemory`], and
+    /// [`Error::OtherDevice`] for parameters of another device. wgpu does not say which device a queue or an encoder
+    /// belongs to: one of another device is refused by wgpu's own validation, at its first use.
     pub fn new(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
@@ -113,6 +119,9 @@ impl<C: Config> Optimizer<C> {
         groups: impl IntoIterator<Item = C>,
         options: &Options,
     ) -> Result<Self, Error> {
+        if params.device != *device {
+            return Err(Error::OtherDevice { what: "parameters" });
+        }
         let groups: Vec<C> = groups.into_iter().collect();
         let labels = params.groups.clone();
         let Some(first) = groups.first().filter(|_| groups.len() == labels.len()) else {
@@ -132,7 +141,7 @@ impl<C: Config> Optimizer<C> {
                 return Err(Error::MixedRules { group: label.clone(), got, first });
             }
             let refused = |refusal| Error::Config { group: label.clone(), refusal };
-            other.validate().map_err(refused)?;
+            other.validate().and_then(|()| other.foreseeable()).map_err(refused)?;
             starts_alike(other, &carried).map_err(refused)?;
             let mut needs = vec![0; depths.len()];
             other.keeps(&mut needs);
@@ -175,7 +184,8 @@ impl<C: Config> Optimizer<C> {
         let places = Places::new(&rows, groups.len(), plan.windows.len(), options.wrappers.skips(), binding);
         let clock = Clock::new(method, rows.clone(), groups.len(), places);
         let mut first = clock.clone();
-        first.tick(&groups, &options.wrappers);
+        let refused = |(group, refusal): (usize, _)| Error::Config { group: labels[group].clone(), refusal };
+        first.tick(&groups, &options.wrappers).map_err(refused)?;
         let builder = Builder {
             device,
             params,
@@ -204,6 +214,8 @@ impl<C: Config> Optimizer<C> {
             built,
             pieces: plan.pieces,
             shapes: params.tensors.iter().map(|tensor| tensor.shape.clone()).collect(),
+            set: params.set,
+            rule: groups[0].clone(),
             groups,
             labels,
             label,
@@ -245,8 +257,8 @@ impl<C: Config> Optimizer<C> {
     /// # Errors
     /// [`Error::UnknownHandle`].
     pub fn group(&self, group: GroupId) -> Result<&C, Error> {
-        let (index, count) = (group.index(), self.groups.len());
-        self.groups.get(index).ok_or(Error::UnknownHandle { what: "group", index, count })
+        let index = self.index_of(group)?;
+        Ok(&self.groups[index])
     }
 
     /// The configuration of a group, to change: it counts from the next step on, which checks it.
@@ -254,11 +266,15 @@ impl<C: Config> Optimizer<C> {
     /// # Errors
     /// [`Error::UnknownHandle`].
     pub fn group_mut(&mut self, group: GroupId) -> Result<&mut C, Error> {
-        let (index, count) = (group.index(), self.groups.len());
-        if let Some(unchecked) = self.unchecked.get_mut(index) {
-            *unchecked = true;
-        }
-        self.groups.get_mut(index).ok_or(Error::UnknownHandle { what: "group", index, count })
+        let index = self.index_of(group)?;
+        self.unchecked[index] = true;
+        Ok(&mut self.groups[index])
+    }
+
+    fn index_of(&self, group: GroupId) -> Result<usize, Error> {
+        let (index, count) = (group.index, self.groups.len());
+        let known = group.set == self.set && index < count;
+        if known { Ok(index) } else { Err(Error::UnknownHandle { what: "group", index, count }) }
     }
 
     /// Records one step of every group into `encoder`: one compute pass. Whatever the encoder recorded before (the
@@ -310,8 +326,8 @@ impl<C: Config> Optimizer<C> {
             let method = group.method();
             let refused = |refusal| Error::Config { group: label(), refusal };
             method.validate().map_err(refused)?;
-            if !same_rule(method, self.groups[0].method()) {
-                let (got, first) = (method.name().into(), self.groups[0].method().name().into());
+            if !same_rule(method, self.rule.method()) {
+                let (got, first) = (method.name().into(), self.rule.method().name().into());
                 return Err(Error::MixedRules { group: label(), got, first });
             }
             let mut needs = [0; MAX_SLOTS];
@@ -329,7 +345,9 @@ impl<C: Config> Optimizer<C> {
     /// Makes the next step's host scalars and gives them to the queue: what the device does not have yet of them, and
     /// the step's record, whose byte is returned.
     fn write_rows(&mut self) -> Result<u32, Error> {
-        let tick = self.clock.tick(&self.groups, &self.wrappers);
+        let refused =
+            |(group, refusal): (usize, _)| Error::Config { group: self.labels[group].clone(), refusal };
+        let tick = self.clock.tick(&self.groups, &self.wrappers).map_err(refused)?;
         let record = tick.place as u64 * RECORD;
         for window in &self.built.windows {
             if tick.set {

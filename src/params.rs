@@ -4,27 +4,34 @@ use crate::error::Error;
 use crate::plan::{Block, ELEMENT, Span};
 use crate::readback::{Download, copy_out};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use wgpu::{BufferUsages, CommandEncoder};
 
 /// Handle of a tensor of one [`ParamSet`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TensorId(pub(crate) usize);
+pub struct TensorId {
+    pub(crate) set: u64,
+    pub(crate) index: usize,
+}
 
 /// Handle of a parameter group of one [`ParamSet`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct GroupId(pub(crate) usize);
+pub struct GroupId {
+    pub(crate) set: u64,
+    pub(crate) index: usize,
+}
 
 impl TensorId {
     /// Position in the order of declaration.
     pub fn index(self) -> usize {
-        self.0
+        self.index
     }
 }
 
 impl GroupId {
     /// Position in the order of declaration.
     pub fn index(self) -> usize {
-        self.0
+        self.index
     }
 }
 
@@ -83,9 +90,13 @@ pub(crate) struct Pair {
     pub block: Block,
 }
 
+/// What the next builder's handles are known by.
+static NEXT_SET: AtomicU64 = AtomicU64::new(0);
+
 /// Declares groups and tensors; [`build`](ParamSetBuilder::build) checks all of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ParamSetBuilder {
+    set: u64,
     label: Option<String>,
     packing: Packing,
     groups: Vec<String>,
@@ -99,6 +110,18 @@ struct Declared {
     group: GroupId,
     /// Parameters and gradients, for the caller's own buffers.
     own: Option<(BufferRange, BufferRange)>,
+}
+
+impl Default for ParamSetBuilder {
+    fn default() -> Self {
+        Self {
+            set: NEXT_SET.fetch_add(1, Ordering::Relaxed),
+            label: None,
+            packing: Packing::default(),
+            groups: vec![],
+            tensors: vec![],
+        }
+    }
 }
 
 impl ParamSetBuilder {
@@ -117,7 +140,7 @@ impl ParamSetBuilder {
     /// Declares a parameter group: tensors that share one configuration. The label is for messages.
     pub fn group(&mut self, label: impl Into<String>) -> GroupId {
         self.groups.push(label.into());
-        GroupId(self.groups.len() - 1)
+        GroupId { set: self.set, index: self.groups.len() - 1 }
     }
 
     /// Declares a tensor in the library's arenas: f32, `shape` in elements, `[]` for a scalar.
@@ -152,7 +175,7 @@ impl ParamSetBuilder {
         own: Option<(BufferRange, BufferRange)>,
     ) -> TensorId {
         self.tensors.push(Declared { name, shape: shape.to_vec(), group, own });
-        TensorId(self.tensors.len() - 1)
+        TensorId { set: self.set, index: self.tensors.len() - 1 }
     }
 
     /// Lays out the tensors and makes the arenas, parameters and gradients zero.
@@ -160,7 +183,8 @@ impl ParamSetBuilder {
     /// # Errors
     /// [`Error::DuplicateTensor`], [`Error::UnknownHandle`], [`Error::Shape`], [`Error::Buffer`] for a
     /// caller's buffer that is too small, misaligned or lacks a usage, [`Error::Overlap`],
-    /// [`Error::Limit`] for a tensor larger than a buffer may be, [`Error::OutOfMemory`].
+    /// [`Error::Limit`] for a tensor larger than a buffer may be, [`Error::OutOfMemory`]. wgpu does not say which device a
+    /// buffer belongs to: one of another device is refused by wgpu's own validation, when an optimizer binds it.
     pub fn build(&self, device: &wgpu::Device) -> Result<ParamSet, Error> {
         let limits = device.limits();
         let label = self.label.as_deref().unwrap_or("wgpu-optim");
@@ -180,8 +204,8 @@ impl ParamSetBuilder {
             if names.insert(name.as_str(), index).is_some() {
                 return Err(Error::DuplicateTensor { name: name.clone() });
             }
-            if declared.group.0 >= self.groups.len() {
-                let (index, count) = (declared.group.0, self.groups.len());
+            if declared.group.set != self.set || declared.group.index >= self.groups.len() {
+                let (index, count) = (declared.group.index, self.groups.len());
                 return Err(Error::UnknownHandle { what: "group", index, count });
             }
             let len = declared
@@ -260,7 +284,13 @@ impl ParamSetBuilder {
         let mut all = make_arenas(device, label, &arenas, align)?;
         all.extend(pairs);
         check_overlaps(&tensors, &all)?;
-        Ok(ParamSet { device: device.clone(), groups: self.groups.clone(), tensors, pairs: all })
+        Ok(ParamSet {
+            set: self.set,
+            device: device.clone(),
+            groups: self.groups.clone(),
+            tensors,
+            pairs: all,
+        })
     }
 }
 
@@ -345,6 +375,7 @@ fn check_overlaps(tensors: &[Tensor], pairs: &[Pair]) -> Result<(), Error> {
 /// ```
 #[derive(Debug, Clone)]
 pub struct ParamSet {
+    pub(crate) set: u64,
     pub(crate) device: wgpu::Device,
     pub(crate) groups: Vec<String>,
     pub(crate) tensors: Vec<Tensor>,
@@ -383,7 +414,8 @@ impl ParamSet {
 
     /// The tensor of this name.
     pub fn find(&self, name: &str) -> Option<TensorId> {
-        self.tensors.iter().position(|tensor| tensor.name == name).map(TensorId)
+        let index = self.tensors.iter().position(|tensor| tensor.name == name)?;
+        Some(TensorId { set: self.set, index })
     }
 
     /// A tensor's description.
@@ -391,8 +423,9 @@ impl ParamSet {
     /// # Errors
     /// [`Error::UnknownHandle`] for a handle of another set.
     pub fn tensor(&self, tensor: TensorId) -> Result<&Tensor, Error> {
-        let (index, count) = (tensor.0, self.tensors.len());
-        self.tensors.get(index).ok_or(Error::UnknownHandle { what: "tensor", index, count })
+        let (index, count) = (tensor.index, self.tensors.len());
+        let known = self.tensors.get(index).filter(|_| tensor.set == self.set);
+        known.ok_or(Error::UnknownHandle { what: "tensor", index, count })
     }
 
     /// A tensor's parameters, f32. In an arena with [`Packing::Bindable`] the slice can be bound as
@@ -512,7 +545,7 @@ impl ParamSet {
                 param: tensor.param,
                 grad: tensor.grad,
                 len: tensor.len as u64,
-                group: tensor.group.0 as u32,
+                group: tensor.group.index as u32,
                 tensor: index as u32,
             })
             .collect()

@@ -87,7 +87,7 @@ impl<C: Config> Reference<C> {
         let groups: Vec<C> = groups.into_iter().collect();
         for (index, group) in groups.iter().enumerate() {
             let refused = |refusal| Error::Config { group: index.to_string(), refusal };
-            group.method().validate().map_err(refused)?;
+            group.method().validate().and_then(|()| group.method().foreseeable()).map_err(refused)?;
             starts_alike(group.method(), &groups[0].method().carried()).map_err(refused)?;
         }
         let make = |(index, theta): (usize, Vec<f64>)| {

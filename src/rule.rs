@@ -298,6 +298,26 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// Checks a number as it will be used: in `f32`, where what is too small may count as zero.
+    ///
+    /// # Errors
+    /// [`Refusal`] that names `field`, the value and the range.
+    pub fn check(self, field: &'static str, x: f64) -> Result<(), Refusal> {
+        let used = f64::from(x as f32);
+        let what = if !self.allows(x) {
+            String::new()
+        } else if !used.is_finite() {
+            format!(", and at most {:e}, which f32 holds", f32::MAX)
+        } else if x != 0.0 && used.abs() < f64::from(f32::MIN_POSITIVE) {
+            format!(", and 0 or at least {:e} in magnitude: GPUs may take less for 0", f32::MIN_POSITIVE)
+        } else if !self.allows(used) {
+            format!(", also in f32, where it is {used}")
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::new(field, x, format!("{self}{what}")))
+    }
+
     /// Whether `x` is inside; NaN and infinities never are.
     pub fn allows(self, x: f64) -> bool {
         x.is_finite()
@@ -472,6 +492,9 @@ pub trait Method: Debug + Send + Sync {
     fn numbers(&mut self, each: Visit<'_>);
     /// Checks every number and what they must be together.
     fn validate(&self) -> Result<(), Refusal>;
+    /// Checks the host scalars of some steps to come, up to step 2^24: what follows from numbers in their ranges may
+    /// be out of `f32`'s.
+    fn foreseeable(&self) -> Result<(), Refusal>;
     /// The host scalars of step `t`, one for each of [`fields`](Method::fields).
     fn host_row(&self, t: u64, memory: &mut Memory, row: &mut [f64]);
     /// [`Rule::DECAYS`]
@@ -527,6 +550,18 @@ pub(crate) fn carried_fields(fields: &[Field]) -> usize {
     fields.iter().filter(|field| field.kind == FieldKind::Carried).count()
 }
 
+/// Refuses host scalars of step `t` that `f32` does not hold.
+pub(crate) fn finite_row(fields: &[Field], row: &[f64], t: u64) -> Result<(), Refusal> {
+    for (field, value) in fields.iter().zip(row) {
+        if !field.kind.is_flag() && !(*value as f32).is_finite() {
+            let limit =
+                format!("finite in f32 at step {t}; it follows from the numbers of the configuration");
+            return Err(Refusal::new(field.name, *value, limit));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses carried fields that do not start as those of the first group.
 pub(crate) fn starts_alike(method: &dyn Method, first: &[f64; MAX_CARRIED]) -> Result<(), Refusal> {
     let carried = method.fields().iter().filter(|field| field.kind == FieldKind::Carried);
@@ -570,14 +605,23 @@ impl<M: Rule> Method for M {
     fn validate(&self) -> Result<(), Refusal> {
         let mut refused = None;
         Rule::numbers(&mut self.clone(), &mut |field, value, limit| {
-            if refused.is_none() && !limit.allows(*value) {
-                refused = Some(Refusal::new(field, *value, limit.to_string()));
+            if refused.is_none() {
+                refused = limit.check(field, *value).err();
             }
         });
         match refused {
             Some(refusal) => Err(refusal),
             None => self.consistent(),
         }
+    }
+    fn foreseeable(&self) -> Result<(), Refusal> {
+        for t in [1, 2, 10, 1000, 1 << 24] {
+            let mut row = [0.0; MAX_FIELDS];
+            let row = &mut row[..M::Hyper::<f64>::FIELDS.len()];
+            Method::host_row(self, t, &mut Memory::default(), row);
+            finite_row(M::Hyper::<f64>::FIELDS, row, t)?;
+        }
+        Ok(())
     }
     fn host_row(&self, t: u64, memory: &mut Memory, row: &mut [f64]) {
         self.hyper(t, memory).to_host(row);

@@ -492,7 +492,7 @@ impl Curve {
 }
 
 fn within(field: &'static str, value: f64, limit: Limit) -> Result<(), Refusal> {
-    if limit.allows(value) { Ok(()) } else { Err(Refusal::new(field, value, limit.to_string())) }
+    limit.check(field, value)
 }
 
 fn finite<const N: usize>(values: [(&'static str, f64); N]) -> Result<(), Refusal> {

@@ -170,30 +170,20 @@ impl Wrappers {
             if k == 0 {
                 return Err(Refusal::new("lookahead.k", k, "at least 1"));
             }
-            if !(alpha > 0.0 && alpha <= 1.0) {
-                return Err(Refusal::new("lookahead.alpha", alpha, "in (0, 1]"));
-            }
+            in_unit("lookahead.alpha", alpha)?;
         }
         let positive = [
             ("max_grad_norm", self.max_grad_norm),
             ("max_tensor_norm", self.max_tensor_norm),
             ("max_grad_value", self.max_grad_value),
-            ("loss_scale.initial", self.loss_scale.map(|scale| scale.initial)),
         ];
         for (field, value) in positive {
-            let range = Limit::Above(0.0);
-            if let Some(value) = value.filter(|value| !range.allows(*value)) {
-                return Err(Refusal::new(field, value, range.to_string()));
-            }
+            value.map_or(Ok(()), |value| Limit::Above(0.0).check(field, value))?;
         }
-        if let Some(LossScale { growth, backoff, interval, .. }) = self.loss_scale {
-            let growths = Limit::AtLeast(1.0);
-            if !growths.allows(growth) {
-                return Err(Refusal::new("loss_scale.growth", growth, growths.to_string()));
-            }
-            if !(backoff > 0.0 && backoff <= 1.0) {
-                return Err(Refusal::new("loss_scale.backoff", backoff, "in (0, 1]"));
-            }
+        if let Some(LossScale { initial, growth, backoff, interval }) = self.loss_scale {
+            Limit::Closed(SMALLEST_SCALE, LARGEST_SCALE).check("loss_scale.initial", initial)?;
+            Limit::AtLeast(1.0).check("loss_scale.growth", growth)?;
+            in_unit("loss_scale.backoff", backoff)?;
             if !(1..=1 << 24).contains(&interval) {
                 return Err(Refusal::new("loss_scale.interval", interval, "in [1, 16777216]"));
             }
@@ -201,11 +191,7 @@ impl Wrappers {
         if self.accumulate == Some(0) {
             return Err(Refusal::new("accumulate", 0, "at least 1"));
         }
-        let range = Limit::HalfOpen(0.0, 1.0);
-        match self.ema {
-            Some(decay) if !range.allows(decay) => Err(Refusal::new("ema", decay, range.to_string())),
-            _ => Ok(()),
-        }
+        self.ema.map_or(Ok(()), |decay| Limit::HalfOpen(0.0, 1.0).check("ema", decay))
     }
 
     /// Values kept of each of [`WRAPPER_SLOTS`].
@@ -366,6 +352,14 @@ impl<R: Real> Around<R> {
     }
 }
 
+/// Refuses what is not in (0, 1].
+fn in_unit(field: &'static str, value: f64) -> Result<(), Refusal> {
+    if value > 0.0 && value <= 1.0 {
+        return Limit::Above(0.0).check(field, value);
+    }
+    Err(Refusal::new(field, value, "in (0, 1]"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -386,7 +380,7 @@ mod tests {
             ),
             (
                 scaled(LossScale { initial: f64::INFINITY, ..scale }),
-                "loss_scale.initial = inf is refused; it must be finite and above 0",
+                "loss_scale.initial = inf is refused; it must be in [0.0000000000009094947017729282, 1152921504606847000]",
             ),
             (
                 scaled(LossScale { growth: 0.5, ..scale }),

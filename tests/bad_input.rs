@@ -334,11 +334,53 @@ fn what_belongs_to_another_device() {
         pollster::block_on(adapter.request_device(&Default::default())).unwrap()
     });
     let params = one_tensor(&theirs, 8);
-    says(Optimizer::new(&ours, &queue, &params, [Adam::default()]), &["'adam'", "doesn't match"]);
+    let error =
+        says(Optimizer::new(&ours, &queue, &params, [Adam::default()]), &["parameters of another device"]);
+    assert_eq!(error, Error::OtherDevice { what: "parameters" });
     let make = |device| buffer(device, 64, BufferUsages::STORAGE);
     let (param, grad) = (make(&ours), make(&theirs));
     let params = externals(&ours, &[((&param, 0), (&grad, 0))]).unwrap();
     says(Optimizer::new(&ours, &queue, &params, [Adam::default()]), &["'adam'", "doesn't match"]);
+}
+
+#[test]
+fn handles_of_another_set() {
+    let (device, queue) = device();
+    let (ours, theirs) = (one_tensor(&device, 8), one_tensor(&device, 8));
+    let (tensor, group) = (theirs.find("w").unwrap(), theirs.tensors()[0].group);
+    let parts = ["tensor handle 0 is not of this parameter set, which has 1"];
+    let encoder = &mut encoder(&device);
+    says(ours.tensor(tensor), &parts);
+    says(ours.param(tensor), &parts);
+    says(ours.grad(tensor), &parts);
+    says(ours.write_param(&queue, tensor, &[0.0; 8]), &parts);
+    says(ours.write_grad(&queue, tensor, &[0.0; 8]), &parts);
+    says(ours.download_param(encoder, tensor), &parts);
+    says(ours.download_grad(encoder, tensor), &parts);
+    let mut optimizer = Optimizer::new(&device, &queue, &ours, [Adam::default()]).unwrap();
+    says(optimizer.slot(tensor, "m"), &parts);
+    says(optimizer.download_slot(encoder, tensor, "m"), &parts);
+    let parts = ["group handle 0 is not of this parameter set, which has 1"];
+    says(optimizer.group(group), &parts);
+    says(optimizer.group_mut(group), &parts);
+    let mut params = ParamSet::builder();
+    params.group("g");
+    params.tensor("w", [1], group);
+    says(params.build(&device), &parts);
+    // A clone is the same set.
+    assert!(theirs.clone().param(tensor).is_ok() && optimizer.group(ours.tensors()[0].group).is_ok());
+}
+
+#[test]
+fn options_that_stand_twice() {
+    for json in [
+        r#"{"optimizer": "adam", "lr": 1, "lr": 2}"#,
+        r#"{"optimizer": "adam", "optimizer": "sgd"}"#,
+        r#"{"optimizer": "adam", "lookahead": {"k": 5, "k": 6}}"#,
+    ] {
+        says(AnyRule::from_json(json), &["stands twice"]);
+        says(wgpu_optim::Setup::from_json(json), &["stands twice"]);
+    }
 }
 
 #[test]

@@ -173,9 +173,12 @@ fn masked_parameters_only_decay(gpu: &Gpu, config: &AnyRule) {
     }
 }
 
+/// What holds on a device.
+type Claim = fn(&Gpu);
+
 fn main() {
     gpu_main("decay", |adapter| {
-        let claims: [(&str, fn(&Gpu)); 4] = [
+        let claims: [(&str, Claim); 4] = [
             ("small decay adds up", small_decay_adds_up),
             ("decay larger than the step", decay_larger_than_the_step),
             ("skipped steps do not decay", skipped_steps_do_not_decay),

@@ -18,8 +18,10 @@ fn main() {
                 let name = format!("{} variant {i}: a refused step loses nothing", entry.name);
                 trials.push(trial(adapter, name, move |gpu| {
                     let undisturbed = steps(gpu, &config, |_| {});
-                    let disturbed = steps(gpu, &config, |run| every_refusal(run, &config));
-                    assert_eq!(undisturbed.bits(), disturbed.bits());
+                    for changed in [0, 1] {
+                        let disturbed = steps(gpu, &config, |run| every_refusal(run, &config, changed));
+                        assert_eq!(undisturbed.bits(), disturbed.bits(), "group {changed} was changed");
+                    }
                 }));
             }
         }
@@ -45,9 +47,9 @@ fn steps(gpu: &Gpu, config: &AnyRule, disturb: impl Fn(&mut Run)) -> Words {
     run.read()
 }
 
-/// Changes the second group, sees two steps refused with an error, and changes it back.
-fn refused(run: &mut Run, wrong: AnyRule, check: impl Fn(Error)) {
-    let group = run.params.tensor(run.tensors[1]).unwrap().group;
+/// Changes a group, sees two steps refused with an error, and changes it back.
+fn refused(run: &mut Run, changed: usize, wrong: AnyRule, check: impl Fn(Error)) {
+    let group = run.params.tensor(run.tensors[changed]).unwrap().group;
     let before = (run.optimizer.steps(), run.optimizer.group(group).unwrap().clone());
     *run.optimizer.group_mut(group).unwrap() = wrong;
     let mut encoder = run.gpu.encoder();
@@ -58,7 +60,8 @@ fn refused(run: &mut Run, wrong: AnyRule, check: impl Fn(Error)) {
     *run.optimizer.group_mut(group).unwrap() = before.1;
 }
 
-fn every_refusal(run: &mut Run, config: &AnyRule) {
+fn every_refusal(run: &mut Run, config: &AnyRule, changed: usize) {
+    let label = format!("'group {changed}'");
     let mut numbers = vec![];
     config.clone().method_mut().numbers(&mut |field, _, limit| numbers.push((field, limit)));
     for (field, limit) in numbers {
@@ -70,9 +73,9 @@ fn every_refusal(run: &mut Run, config: &AnyRule) {
                     *number = value;
                 }
             });
-            refused(run, wrong, |error| {
+            refused(run, changed, wrong, |error| {
                 let message = error.to_string();
-                for part in ["'group 1'", field, &value.to_string(), &limit.to_string()] {
+                for part in [&*label, field, &value.to_string(), &limit.to_string()] {
                     assert!(message.contains(part), "'{message}' does not mention '{part}'");
                 }
                 assert!(matches!(error, Error::Config { .. }));
@@ -83,7 +86,9 @@ fn every_refusal(run: &mut Run, config: &AnyRule) {
     for entry in REGISTRY {
         for other in (entry.variants)() {
             if entry.name != config.name() {
-                refused(run, other, |error| assert!(matches!(error, Error::MixedRules { .. }), "{error}"));
+                refused(run, changed, other, |error| {
+                    assert!(matches!(error, Error::MixedRules { .. }), "{error}")
+                });
                 continue;
             }
             // Another variant of the rule may need a slot that does not exist.
@@ -92,12 +97,12 @@ fn every_refusal(run: &mut Run, config: &AnyRule) {
             other.method().keeps(&mut needs);
             let missing = slots.iter().zip(needs).find(|(slot, needed)| *needed > 0 && !kept.contains(slot));
             if let Some((slot, _)) = missing {
-                refused(run, other, |error| {
+                refused(run, changed, other, |error| {
                     assert!(matches!(error, Error::MissingSlot { .. }), "{error}");
-                    assert!(error.to_string().contains("'group 1'") && error.to_string().contains(slot));
+                    assert!(error.to_string().contains(&label) && error.to_string().contains(slot));
                 });
             } else if other.method().carried() != config.method().carried() {
-                refused(run, other, |error| {
+                refused(run, changed, other, |error| {
                     assert!(matches!(error, Error::Config { .. }), "{error}");
                     assert!(error.to_string().contains("as in the first group"), "{error}");
                 });

@@ -35,7 +35,7 @@ impl<C: Config> Optimizer<C> {
     /// [`Error::UnknownSlot`] where the rule carries nothing, or there are no parameters.
     pub fn download_carried(&self, encoder: &mut CommandEncoder) -> Result<Download, Error> {
         let start = SCRATCH_HEADER as u64 * 4;
-        let count = carried_fields(self.groups[0].method().fields()) as u64;
+        let count = carried_fields(self.rule.method().fields()) as u64;
         self.download_scratch(encoder, "what is carried", start..start + count, count > 0)
     }
 
@@ -85,7 +85,7 @@ impl<C: Config> Optimizer<C> {
                 Ok(copy_out(&self.device, encoder, &parts))
             }
             _ => Err(Error::UnknownSlot {
-                rule: self.groups[0].method().name().into(),
+                rule: self.rule.method().name().into(),
                 slot: format!("{what}, which this optimizer does not have,"),
                 kept: self.slots().join(", "),
             }),
@@ -136,9 +136,10 @@ impl<C: Config> Optimizer<C> {
     /// # Errors
     /// [`Error::UnknownSlot`], [`Error::UnknownHandle`].
     pub fn slot(&self, tensor: TensorId, slot: &str) -> Result<Vec<BufferSlice<'_>>, Error> {
-        let (index, count) = (tensor.index(), self.shapes.len());
-        let pieces = self.pieces.get(index).ok_or(Error::UnknownHandle { what: "tensor", index, count })?;
-        let method = self.groups[0].method();
+        let (index, count) = (tensor.index, self.shapes.len());
+        let pieces = self.pieces.get(index).filter(|_| tensor.set == self.set);
+        let pieces = pieces.ok_or(Error::UnknownHandle { what: "tensor", index, count })?;
+        let method = self.rule.method();
         let index = self.slot_names().position(|name| name == slot);
         if let Some(lines) = index.and_then(|slot| self.lines_of(slot, tensor.index())) {
             return Ok(lines);
@@ -159,7 +160,7 @@ impl<C: Config> Optimizer<C> {
 
     /// Where the rows or columns of a tensor are, if that is what this slot keeps.
     fn lines_of(&self, slot: usize, tensor: usize) -> Option<Vec<BufferSlice<'_>>> {
-        let kind = *self.groups[0].method().slot_kinds().get(slot)?;
+        let kind = *self.rule.method().slot_kinds().get(slot)?;
         let Some((buffer, lines)) = self.built.lines.as_ref() else {
             return (kind != SlotKind::Element).then(Vec::new); // only tensors without elements
         };
@@ -177,7 +178,7 @@ impl<C: Config> Optimizer<C> {
 
     /// The slots that this optimizer allocated, in the order of the rule's `State`.
     pub fn slots(&self) -> Vec<&'static str> {
-        let method = self.groups[0].method();
+        let method = self.rule.method();
         let is_line =
             |slot: usize| method.slot_kinds().get(slot).is_some_and(|kind| *kind != SlotKind::Element);
         let names = self.slot_names().zip(&self.layout.depths).enumerate();
@@ -186,7 +187,7 @@ impl<C: Config> Optimizer<C> {
 
     /// Every slot that the rule and the wrappers may have.
     fn slot_names(&self) -> impl Iterator<Item = &'static str> {
-        self.groups[0].method().slots().iter().chain(&WRAPPER_SLOTS).copied()
+        self.rule.method().slots().iter().chain(&WRAPPER_SLOTS).copied()
     }
 
     /// Reads one slot of a tensor. **Submits and blocks**: for tools and tests; inside an application

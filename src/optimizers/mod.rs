@@ -100,16 +100,11 @@ impl AnyRule {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Json`] for malformed text, unknown options and wrong types,
+    /// [`Error::Json`] for malformed text, an option that stands twice, unknown options and wrong types,
     /// [`Error::UnknownOptimizer`], [`Error::Config`] for a value outside its range.
     pub fn from_json(text: &str) -> Result<Self, Error> {
-        let malformed = |name: &str, reason: String| Error::Json { name: name.into(), reason };
-        let options: serde_json::Value =
-            serde_json::from_str(text).map_err(|e| malformed("?", e.to_string()))?;
-        let serde_json::Value::Object(options) = options else {
-            return Err(malformed("?", "not a JSON object".into()));
-        };
-        Self::from_options(options)
+        let malformed = |reason| Error::Json { name: "?".into(), reason };
+        Self::from_options(crate::json::object(text).map_err(malformed)?)
     }
 
     /// As [`from_json`](AnyRule::from_json), from a parsed object.
@@ -140,7 +135,8 @@ impl AnyRule {
             });
             malformed(&name, refused.unwrap_or_else(|| error.to_string()))
         })?;
-        rule.0.validate().map_err(|refusal| Error::Config { group: name, refusal })?;
+        let refused = |refusal| Error::Config { group: name, refusal };
+        rule.0.validate().and_then(|()| rule.0.foreseeable()).map_err(refused)?;
         Ok(rule)
     }
 }
@@ -167,11 +163,8 @@ impl Setup {
     /// # Errors
     /// As [`AnyRule::from_json`].
     pub fn from_json(text: &str) -> Result<Self, Error> {
-        match serde_json::from_str(text) {
-            Ok(serde_json::Value::Object(options)) => Self::from_options(options),
-            Ok(_) => Err(Error::Json { name: "?".into(), reason: "not a JSON object".into() }),
-            Err(error) => Err(Error::Json { name: "?".into(), reason: error.to_string() }),
-        }
+        let malformed = |reason| Error::Json { name: "?".into(), reason };
+        Self::from_options(crate::json::object(text).map_err(malformed)?)
     }
 
     /// As [`from_json`](Setup::from_json), from a parsed object.
