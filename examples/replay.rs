@@ -10,12 +10,14 @@
 //! to its bound. The exit code is 1 if any file fails or cannot be read, else 2 if any needs a rule or
 //! an option that this library does not have, else 0.
 
+#[path = "support/adapter.rs"]
+mod adapter;
 #[path = "support/comparison.rs"]
 mod comparison;
 #[path = "support/trajectory.rs"]
 mod trajectory;
 
-use anyhow::{Context, bail};
+use adapter::Opened;
 use clap::Parser;
 use clap::error::ErrorKind;
 use comparison::Distance;
@@ -149,36 +151,10 @@ fn replay(path: &Path, gpus: &[Gpu], out: &mut impl Write) -> std::io::Result<Ve
 
 /// Opens every adapter that can run compute shaders and is wanted.
 fn open(wanted: &str) -> anyhow::Result<Vec<Gpu>> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-    let mut gpus = vec![];
-    let mut others = vec![];
-    for adapter in pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all())) {
+    let gpu = |Opened { adapter, device, queue }| {
         let info = adapter.get_info();
         let name = format!("{} [{:?}]", info.name.split(" (").next().unwrap_or_default(), info.backend);
-        if adapter.limits().max_compute_invocations_per_workgroup < wgpu_optim::shader::WORKGROUP
-            || !name.to_lowercase().contains(&wanted.to_lowercase())
-        {
-            others.push(name);
-            continue;
-        }
-        let descriptor = wgpu::DeviceDescriptor {
-            required_limits: wgpu_optim::required_limits(&adapter),
-            ..Default::default()
-        };
-        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
-            .with_context(|| format!("{name} gives no device"))?;
-        gpus.push(Gpu { name, device, queue });
-    }
-    if gpus.is_empty() && !others.is_empty() {
-        bail!(
-            "no adapter that can run compute shaders has '{wanted}' in its name; there are: {}",
-            others.join(", ")
-        );
-    } else if gpus.is_empty() {
-        bail!(
-            "no GPU adapter was found. Install your GPU's Vulkan driver, or a software one: \
-             `apt-get install mesa-vulkan-drivers` on Debian and Ubuntu"
-        );
-    }
-    Ok(gpus)
+        Gpu { name, device, queue }
+    };
+    Ok(adapter::all(wanted)?.into_iter().map(gpu).collect())
 }

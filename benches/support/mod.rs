@@ -3,6 +3,10 @@
 
 #![allow(dead_code)] // each bench uses its share
 
+#[path = "../../examples/support/adapter.rs"]
+mod adapter;
+
+use adapter::Opened;
 use std::time::Instant;
 use wgpu_optim::wgpu;
 
@@ -15,27 +19,13 @@ pub struct Bench {
 impl Bench {
     /// Opens the first adapter whose name or backend contains `WGPU_OPTIM_ADAPTER`, and says which.
     pub fn open() -> Option<Self> {
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-        let wanted = std::env::var("WGPU_OPTIM_ADAPTER").unwrap_or_default().to_lowercase();
-        let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
-        let found = adapters.into_iter().find(|adapter| {
-            let info = adapter.get_info();
-            format!("{} {:?}", info.name, info.backend).to_lowercase().contains(&wanted)
-        });
-        let Some(adapter) = found else {
-            eprintln!("no adapter: run `make setup`, or see README.md");
-            return None;
-        };
-        let info = adapter.get_info();
-        println!("adapter: {} [{:?}], {} {}", info.name, info.backend, info.driver, info.driver_info);
-        if info.device_type == wgpu::DeviceType::Cpu {
+        let wanted = std::env::var("WGPU_OPTIM_ADAPTER").unwrap_or_default();
+        let Opened { adapter, device, queue } =
+            adapter::choose(Some(&wanted)).map_err(|error| eprintln!("{error}")).ok()?;
+        println!("adapter: {}", adapter::describe(&adapter));
+        if adapter::is_software(&adapter) {
             println!("this is a software adapter: the ratios say nothing about a GPU");
         }
-        let descriptor = wgpu::DeviceDescriptor {
-            required_limits: wgpu_optim::required_limits(&adapter),
-            ..Default::default()
-        };
-        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).ok()?;
         Some(Self { device, queue })
     }
 

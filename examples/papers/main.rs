@@ -24,6 +24,7 @@ mod stochastic;
 mod variance;
 mod warmup;
 
+use adapter::Opened;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use lab::Lab;
@@ -91,8 +92,7 @@ fn run(args: &Args) -> Result<()> {
     // What can be refused is refused before anything takes time.
     let wanted = chosen(&args.names)?;
     prepare(&args.out)?;
-    let adapter = adapter::choose(args.adapter.as_deref())?;
-    let (device, queue) = adapter::open(&adapter)?;
+    let Opened { adapter, device, queue } = adapter::choose(args.adapter.as_deref())?;
     let description = adapter::describe(&adapter);
     println!("adapter  {description}");
     if adapter::is_software(&adapter) {

@@ -13,6 +13,7 @@ mod plot;
 mod report;
 mod training;
 
+use adapter::Opened;
 use anyhow::{Context, Result};
 use args::Args;
 use clap::Parser;
@@ -40,8 +41,7 @@ fn run(args: &Args) -> Result<()> {
     };
     let (epochs, batch) = args.length();
     let pictures = plot::Pictures::create(&args.out)?;
-    let adapter = adapter::choose(args.adapter.as_deref())?;
-    let (device, queue) = adapter::open(&adapter)?;
+    let Opened { adapter, device, queue } = adapter::choose(args.adapter.as_deref())?;
 
     println!("adapter  {}", adapter::describe(&adapter));
     if adapter::is_software(&adapter) {

@@ -2,6 +2,8 @@
 //! where there is no adapter. `run.rs` has the one comparison that all of them use.
 #![allow(dead_code)] // each test binary uses its share
 
+#[path = "../../examples/support/adapter.rs"]
+mod adapter;
 pub mod run;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -41,18 +43,12 @@ pub fn describe(adapter: &wgpu::Adapter) -> String {
     format!("{} [{:?}]", info.name.split(" (").next().unwrap_or_default(), info.backend)
 }
 
-/// Every adapter that can run compute shaders. `WGPU_OPTIM_ADAPTER=text` keeps those whose name or
-/// backend contains the text.
+/// Every adapter that can run compute shaders and gives a device. `WGPU_OPTIM_ADAPTER=text` keeps those whose name
+/// or backend contains the text.
 pub fn adapters() -> Vec<wgpu::Adapter> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-    let wanted = std::env::var("WGPU_OPTIM_ADAPTER").unwrap_or_default().to_lowercase();
-    pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()))
-        .into_iter()
-        .filter(|adapter| {
-            adapter.limits().max_compute_invocations_per_workgroup >= wgpu_optim::shader::WORKGROUP
-        })
-        .filter(|adapter| describe(adapter).to_lowercase().contains(&wanted))
-        .collect()
+    let wanted = std::env::var("WGPU_OPTIM_ADAPTER").unwrap_or_default();
+    let opened = adapter::all(&wanted).map_err(|error| eprintln!("{error}")).unwrap_or_default();
+    opened.into_iter().map(|opened| opened.adapter).collect()
 }
 
 /// Runs the trials that `trials` makes for each adapter. Without any adapter they are reported as
