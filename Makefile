@@ -3,7 +3,7 @@
 # The GL adapter warns without it.
 export XDG_RUNTIME_DIR ?= /tmp
 
-.PHONY: demo papers test setup test-setup lint doc wasm cargo-test bench
+.PHONY: demo papers test setup test-setup lint doc wasm cargo-test web-check bench
 .NOTPARALLEL:
 
 # Every rule trains the same network on handwritten digits, on whatever adapter there is.
@@ -15,7 +15,7 @@ papers: setup
 	cargo run --release --example papers -- all
 
 # Everything that CI runs. An adapter is required: setup installed one.
-test: test-setup lint doc wasm cargo-test
+test: test-setup lint doc wasm cargo-test web-check
 
 setup:
 	scripts/setup-adapter.sh
@@ -37,6 +37,10 @@ wasm:
 
 cargo-test:
 	REQUIRE_GPU=1 cargo test --release
+
+# The tests of GPUs, in a browser.
+web-check:
+	scripts/web-check.sh
 
 bench: setup
 	cargo bench

@@ -10,7 +10,7 @@
 //
 // Source: Shazeer, Stern, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost", 2018, algorithms 4
 //   and 5, with section 9's step rho = min(1e-2, 1 / sqrt(t)), or rho = lr.
-// State: r, c: one value for each row and each column of the last two dimensions; m with beta1.
+// State: r, c: one value for each row and each column of the two largest dimensions; m with beta1.
 // Differences: G is averaged, not summed, over a line, as in the authors' code; only r's mean tells the
 //   two apart. PyTorch takes eps1 as lower bounds instead of adding it.
 

@@ -18,7 +18,7 @@ fn optimizer_average(
     let m = find_matrices(unit.x / 2u);
     let columns = unit.x % 2u == 1u;
     let line = unit.y + lane;
-    if (line >= m.count * select(m.rows, m.columns, columns)) {
+    if (line >= count_matrices(unit.x / 2u) * select(m.rows, m.columns, columns)) {
         return;
     }
     let row = load_row(tile_of(unit.x / 2u, m));

@@ -20,7 +20,7 @@ fn optimizer_average(
     let m = find_matrices(unit.x);
     if (unit.z == 0u) {
         let matrix = unit.y + lane;
-        if (matrix < m.count) {
+        if (matrix < count_matrices(unit.x)) {
             var total = 0.0;
             for (var i = 0u; i < m.rows; i++) {
                 total += lines[m.row_place + matrix * m.rows + i];

@@ -31,21 +31,23 @@ fn optimizer_measure(
     let place = table[header.y + 2u * index + 1u];
     let m = find_matrices(unit.x / 2u);
     let columns = unit.x % 2u == 1u;
-    let length = select(m.columns, m.rows, columns);
-    let step = select(1u, m.columns, columns);
     let line = unit.y + lane;
-    if (line >= m.count * select(m.rows, m.columns, columns)) {
+    let lines_each = select(m.rows, m.columns, columns);
+    if (line >= count_matrices(unit.x / 2u) * lines_each) {
         return;
     }
-    let first = select(line * m.columns, line / m.columns * m.rows * m.columns + line % m.columns, columns);
     let row = load_row(tile_of(unit.x / 2u, m));
-    if (m.factored == 0u) {
+    if (m.between == 0u) {
         if (taken() && line >= place.y && line < place.z) {
             let share = share_of(place.x + line, row);
             lines[m.row_place + line] = line_average(lines[m.row_place + line], share, row.h);
         }
         return;
     }
+    let length = select(m.columns, m.rows, columns);
+    let stride = m.between * m.columns * m.inner;
+    let step = select(m.inner, stride, columns);
+    let first = first_of(m, line / lines_each) + line % lines_each * select(stride, m.inner, columns);
     var total = 0.0;
     var sum = 0.0;
     if (place.w == 0u) {

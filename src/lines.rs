@@ -1,4 +1,4 @@
-//! Rows and columns: averages over the last two dimensions of a tensor, for second moments that are factored.
+//! Rows and columns: averages over the two largest dimensions of a tensor, for second moments that are factored.
 //! Where the lines of a tensor are, and which workgroup adds up what of them. Pure functions of shapes.
 
 use crate::plan::Plan;
@@ -14,13 +14,21 @@ const CHUNK: usize = 1024;
 /// Matrices with more rows than this have a workgroup each for the mean of their rows.
 const FEW_ROWS: usize = 64;
 
-/// The matrices that the last two dimensions of a tensor make. A tensor of fewer dimensions is not factored: each
-/// element is a row of its own, and there are no columns.
+/// The matrices that the two largest dimensions of a tensor make, of equal ones the later, one for each place in the
+/// others. A tensor of fewer dimensions is not factored: each element is a row of its own, and there are no columns.
+///
+/// An element's index is `(((outer rows + row) between + b) columns + column) inner + i`, that of its matrix
+/// `(outer between + b) inner + i`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Matrices {
+    /// How many.
     pub batch: usize,
     pub rows: usize,
     pub columns: usize,
+    /// Places in the dimensions between the two.
+    pub between: usize,
+    /// Places in the dimensions behind them.
+    pub inner: usize,
     pub factored: bool,
 }
 
@@ -28,12 +36,61 @@ impl Matrices {
     pub fn of(shape: &[usize]) -> Self {
         match shape {
             // Without elements there are no lines, whatever the other dimension.
-            _ if shape.contains(&0) => Self { batch: 0, rows: 0, columns: 0, factored: false },
-            [batch @ .., rows, columns] => {
-                Self { batch: batch.iter().product(), rows: *rows, columns: *columns, factored: true }
+            _ if shape.contains(&0) => Self::unfactored(0),
+            [] | [_] => Self::unfactored(shape.iter().product::<usize>()),
+            _ => {
+                let mut axes: Vec<usize> = (0..shape.len()).collect();
+                axes.sort_by_key(|axis| (std::cmp::Reverse(shape[*axis]), std::cmp::Reverse(*axis)));
+                let (first, second) = (axes[0].min(axes[1]), axes[0].max(axes[1]));
+                let product = |axes: &[usize]| axes.iter().product::<usize>();
+                let (between, inner) = (product(&shape[first + 1..second]), product(&shape[second + 1..]));
+                let batch = product(&shape[..first]) * between * inner;
+                Self { batch, rows: shape[first], columns: shape[second], between, inner, factored: true }
             }
-            _ => Self { batch: 1, rows: shape.iter().product(), columns: 1, factored: false },
         }
+    }
+
+    fn unfactored(elements: usize) -> Self {
+        let batch = elements.min(1);
+        Self { batch, rows: elements, columns: batch, between: 1, inner: 1, factored: false }
+    }
+
+    /// Elements of the tensor.
+    fn elements(&self) -> usize {
+        self.batch * self.rows * self.columns
+    }
+
+    /// Elements from a row to the next.
+    fn stride(&self) -> usize {
+        self.between * self.columns * self.inner
+    }
+
+    /// The first element of a matrix.
+    fn first(&self, matrix: usize) -> usize {
+        let (places, i) = (matrix / self.inner, matrix % self.inner);
+        let (outer, b) = (places / self.between, places % self.between);
+        ((outer * self.rows * self.between + b) * self.columns) * self.inner + i
+    }
+
+    /// The matrix, row and column of an element.
+    fn place(&self, element: usize) -> (usize, usize, usize) {
+        let (rest, i) = (element / self.inner, element % self.inner);
+        let (rest, column) = (rest / self.columns, rest % self.columns);
+        let (rest, b) = (rest / self.between, rest % self.between);
+        let (outer, row) = (rest / self.rows, rest % self.rows);
+        ((outer * self.between + b) * self.inner + i, row, column)
+    }
+
+    /// A range of lines of a kind that holds all those of which some elements are in `range`.
+    fn lines_of(&self, kind: SlotKind, range: &std::ops::Range<usize>) -> std::ops::Range<usize> {
+        let last = range.end - 1;
+        if kind == SlotKind::Rows && self.between * self.inner == 1 {
+            return range.start / self.columns..last / self.columns + 1;
+        }
+        let together =
+            self.between * self.inner * if kind == SlotKind::Rows { self.rows } else { self.columns };
+        let size = self.rows * self.stride();
+        range.start / size * together..(last / size + 1) * together
     }
 
     /// Lines of a kind.
@@ -50,9 +107,12 @@ impl Matrices {
         match kind {
             SlotKind::Columns => {
                 let (matrix, column) = (line / self.columns, line % self.columns);
-                (matrix * self.rows * self.columns + column, self.columns, self.rows)
+                (self.first(matrix) + column * self.inner, self.stride(), self.rows)
             }
-            _ => (line * self.columns, 1, self.columns),
+            _ => {
+                let (matrix, row) = (line / self.rows, line % self.rows);
+                (self.first(matrix) + row * self.stride(), self.inner, self.columns)
+            }
         }
     }
 
@@ -77,23 +137,23 @@ impl Matrices {
             .map(|rows| R::sum(rows, FEW_ROWS + rows.len() / BLOCK + 8) / R::host(rows.len() as f64))
             .collect();
         let row = |element: usize| {
-            let row = element / self.columns;
-            r[row] / means[row / self.rows]
+            let (matrix, row, _) = self.place(element);
+            r[matrix * self.rows + row] / means[matrix]
         };
-        (0..self.batch * self.rows * self.columns).map(row).collect()
+        (0..self.elements()).map(row).collect()
     }
 
     /// For each element its column's average, 1 where there are no columns.
     pub fn column_of_each<R: Real>(&self, c: &[R]) -> Vec<R> {
-        let size = self.rows * self.columns;
         let column = |element: usize| {
             if self.factored {
-                c[element / size * self.columns + element % self.columns]
+                let (matrix, _, column) = self.place(element);
+                c[matrix * self.columns + column]
             } else {
                 R::host(1.0)
             }
         };
-        (0..self.batch * size).map(column).collect()
+        (0..self.elements()).map(column).collect()
     }
 }
 
@@ -106,7 +166,7 @@ pub(crate) struct Lines {
     pub kept: usize,
     /// Elements in all, with partial sums.
     pub elements: usize,
-    /// Two vec4 for each tensor.
+    /// Three vec4 for each tensor.
     records: Vec<[u32; 4]>,
     /// For each window two vec4 for each workgroup that measures.
     measuring: Vec<Vec<[u32; 4]>>,
@@ -145,13 +205,11 @@ impl Lines {
         for ((matrices, places), (_, group)) in all.iter().zip(&mut lines.places).zip(shapes) {
             places[2] = place(matrices.batch);
             let [rows, columns, means] = places.map(|place| place as u32);
-            lines.records.push([
-                matrices.rows as u32,
-                matrices.columns as u32,
-                matrices.factored.into(),
-                *group as u32,
-            ]);
-            lines.records.push([rows, columns, means, matrices.batch as u32]);
+            let between = if matrices.factored { matrices.between } else { 0 };
+            let [row, column] = [matrices.rows as u32, matrices.columns as u32];
+            lines.records.push([row, column, between as u32, matrices.inner as u32]);
+            lines.records.push([rows, columns, means, *group as u32]);
+            lines.records.push([matrices.batch as u32, 0, 0, 0]);
         }
 
         // What adds up the same lines stands together, in the order of windows and chunks.
@@ -165,16 +223,11 @@ impl Lines {
                 let (tensor, start) = (first.tensor as usize, first.first as usize);
                 let (range, origin) = (start..start + len as usize, first.grad.wrapping_sub(first.first));
                 let matrices = &all[tensor];
-                let size = matrices.rows * matrices.columns;
-                let (matrix, last) = (range.start / size, (range.end - 1) / size);
                 for (code, kind) in [(0, SlotKind::Rows), (1, SlotKind::Columns)] {
-                    let lines = match kind {
-                        SlotKind::Rows => {
-                            range.start / matrices.columns..(range.end - 1) / matrices.columns + 1
-                        }
-                        _ if matrices.factored => matrix * matrices.columns..(last + 1) * matrices.columns,
-                        _ => continue,
-                    };
+                    if kind == SlotKind::Columns && !matrices.factored {
+                        continue;
+                    }
+                    let lines = matrices.lines_of(kind, &range);
                     let (_, _, length) = matrices.line(kind, 0);
                     for block in lines.start / BLOCK..lines.end.div_ceil(BLOCK) {
                         let here = units.entry((tensor, code, block)).or_default();
@@ -250,5 +303,64 @@ impl Lines {
 
     pub fn matrix_workgroups(&self) -> usize {
         self.matrices.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As optax's `scale_by_factored_rms` chooses them, and in the words of a layer: 576 + 1152 for a convolution of 128
+    /// by 64 channels and 3 by 3 taps.
+    #[test]
+    fn the_two_largest_dimensions_are_factored() {
+        for (shape, batch, rows, columns) in [
+            (&[128, 64, 3, 3][..], 9, 128, 64),
+            (&[3, 3, 64, 128], 9, 64, 128),
+            (&[3, 128, 3, 64], 9, 128, 64),
+            (&[5, 5, 5], 5, 5, 5),
+            (&[7, 2, 7], 2, 7, 7),
+            (&[4, 6], 1, 4, 6),
+            (&[5, 1, 1], 1, 5, 1),
+        ] {
+            let m = Matrices::of(shape);
+            assert_eq!((m.batch, m.rows, m.columns, m.factored), (batch, rows, columns, true), "{shape:?}");
+            assert_eq!(m.elements(), shape.iter().product::<usize>());
+            let lines = [SlotKind::Rows, SlotKind::Columns].map(|kind| m.lines(kind));
+            assert_eq!(lines, [batch * rows, batch * columns]);
+        }
+        let conv = Matrices::of(&[128, 64, 3, 3]);
+        assert_eq!(conv.lines(SlotKind::Rows) + conv.lines(SlotKind::Columns), 1728);
+        for shape in [&[][..], &[7], &[3, 0, 2]] {
+            assert!(!Matrices::of(shape).factored, "{shape:?}");
+        }
+    }
+
+    /// Lines and places are two ways to say the same.
+    #[test]
+    fn each_element_is_in_one_row_and_one_column() {
+        for shape in [&[4, 3, 2, 2][..], &[2, 5, 2, 3], &[2, 2, 3, 4], &[3, 3, 3], &[6, 1, 5], &[2, 7]] {
+            let m = Matrices::of(shape);
+            for kind in [SlotKind::Rows, SlotKind::Columns] {
+                let mut seen = vec![0; m.elements()];
+                for line in 0..m.lines(kind) {
+                    let (first, step, count) = m.line(kind, line);
+                    for element in (0..count).map(|i| first + i * step) {
+                        seen[element] += 1;
+                        let (matrix, row, column) = m.place(element);
+                        let own = if kind == SlotKind::Rows {
+                            matrix * m.rows + row
+                        } else {
+                            matrix * m.columns + column
+                        };
+                        assert_eq!(own, line, "{shape:?}, element {element}");
+                        for start in 0..=element {
+                            assert!(m.lines_of(kind, &(start..element + 1)).contains(&line), "{shape:?}");
+                        }
+                    }
+                }
+                assert!(seen.iter().all(|count| *count == 1), "{shape:?}: {seen:?}");
+            }
+        }
     }
 }

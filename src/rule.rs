@@ -99,9 +99,9 @@ impl FieldKind {
 pub enum SlotKind {
     /// Each parameter.
     Element,
-    /// Each row of the last two dimensions; each parameter of a tensor of fewer dimensions.
+    /// Each row of the two largest dimensions; each parameter of a tensor of fewer dimensions.
     Rows,
-    /// Each column of the last two dimensions; nothing of a tensor of fewer dimensions.
+    /// Each column of the two largest dimensions; nothing of a tensor of fewer dimensions.
     Columns,
 }
 

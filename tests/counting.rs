@@ -134,7 +134,7 @@ fn slots_that_start_with_the_parameters(gpu: &Gpu) {
     let mut run = single(gpu, SGD, Wrappers { ema: Some(0.9), ..Wrappers::default() }, 1);
     drop_a_step(&mut run);
     run.step(&[vec![1.0]]);
-    let ema = run.optimizer.read_slot_blocking(&gpu.queue, run.tensors[0], "ema").unwrap();
+    let ema = run.read().slots[0].pop().unwrap();
     close(f64::from(ema[0]), 0.99);
     let json = r#"{"optimizer": "schedule_free_adamw", "lr": 0.1, "weight_decay": 0}"#;
     let mut run = single(gpu, json, Wrappers::default(), 1);
@@ -323,7 +323,7 @@ fn kinds_of_host_scalars(config: &AnyRule) {
     }
 }
 
-fn main() {
+pub fn main() {
     gpu_main("counting", |adapter| {
         let everything = around(Wrappers {
             lookahead: Some(Lookahead { k: 2, alpha: 0.5 }),

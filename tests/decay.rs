@@ -176,7 +176,7 @@ fn masked_parameters_only_decay(gpu: &Gpu, config: &AnyRule) {
 /// What holds on a device.
 type Claim = fn(&Gpu);
 
-fn main() {
+pub fn main() {
     gpu_main("decay", |adapter| {
         let claims: [(&str, Claim); 4] = [
             ("small decay adds up", small_decay_adds_up),

@@ -61,6 +61,6 @@ fn switches(gpu: &Gpu) {
     assert_eq!((trained, switched), (7, 6));
 }
 
-fn main() {
+pub fn main() {
     gpu_main("evaluation_weights", |adapter| vec![trial(adapter, "training and evaluation", switches)]);
 }

@@ -12,6 +12,7 @@ mod trajectory;
 use common::{adapters, describe, finish, trial, with_device};
 use comparison::{Distance, on_gpu, on_reference};
 use libtest_mimic::{Arguments, Failed, Trial};
+#[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
 use std::sync::Arc;
 use trajectory::{NoRule, Recorded, Trajectory};
@@ -44,7 +45,7 @@ impl Recording {
     }
 }
 
-fn main() {
+pub fn main() {
     let arguments = Arguments::from_args();
     let recordings = recordings();
     let all: Vec<_> = recordings.iter().map(Arc::clone).collect();
@@ -96,20 +97,31 @@ fn main() {
     finish(&libtest_mimic::run(&arguments, trials));
 }
 
-fn recordings() -> Vec<Arc<Recording>> {
+/// A page has no files; these are built in.
+#[cfg(target_arch = "wasm32")]
+fn files() -> Vec<(String, Vec<u8>)> {
+    include!(concat!(env!("OUT_DIR"), "/recordings.rs"))
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn files() -> Vec<(String, Vec<u8>)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let entries = std::fs::read_dir(&directory).unwrap();
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
     paths.sort();
     assert!(!paths.is_empty(), "no recordings in {}", directory.display());
-    let load = |path: &Path| {
-        let trajectory = Trajectory::read(path).unwrap_or_else(|error| panic!("{error}"));
-        let id = path.file_stem().unwrap().to_str().unwrap().to_owned();
+    let name = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    paths.iter().map(|path| (name(path), std::fs::read(path).unwrap())).collect()
+}
+
+fn recordings() -> Vec<Arc<Recording>> {
+    let load = |(id, bytes): (String, Vec<u8>)| {
+        let trajectory = Trajectory::parse(&id, &bytes).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(id, format!("{}.{}", trajectory.name, trajectory.case), "a file is named NAME.CASE");
         Arc::new(Recording { id, rule: trajectory.setup(), trajectory })
     };
-    paths.iter().map(|path| load(path)).collect()
+    files().into_iter().map(load).collect()
 }
 
 fn every_rule_has_its_recordings(recordings: &[Arc<Recording>]) {

@@ -9,7 +9,7 @@ use wgpu_optim::{Config, Lookahead, NonFinite, Options, Packing, REGISTRY, Wrapp
 
 const STEPS: u64 = 10;
 
-fn main() {
+pub fn main() {
     gpu_main("gpu_matches_reference", |adapter| {
         let mut trials = vec![];
         for entry in REGISTRY {

@@ -292,7 +292,7 @@ fn clipping_only_above_the_limit(gpu: &Gpu, config: &AnyRule) {
 /// What holds on a device.
 type Claim = fn(&Gpu);
 
-fn main() {
+pub fn main() {
     gpu_main("norms", |adapter| {
         let claims: [(&str, Claim); 9] = [
             ("right over all magnitudes", right_over_all_magnitudes),

@@ -202,7 +202,7 @@ fn clipped_tensor_by_tensor(gpu: &Gpu) {
     assert_eq!(run.optimizer.dispatches_per_step(), 3);
 }
 
-fn main() {
+pub fn main() {
     gpu_main("skipping", |adapter| {
         let everything = around(Wrappers {
             lookahead: Some(Lookahead { k: 2, alpha: 0.5 }),

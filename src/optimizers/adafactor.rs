@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// rho = min(1e-2, 1 / sqrt(t)) with relative_step, else lr
 /// ```
-/// Rows and columns are those of the last two dimensions; a tensor of fewer dimensions keeps its whole second
+/// Rows and columns are those of the two largest dimensions (of equal ones the later), for each place in the others: a
+/// convolution's kernel of [128, 64, 3, 3] keeps 9 (128 + 64) values. A tensor of fewer dimensions keeps its whole second
 /// moment, in `r`.
 ///
 /// **State**: `r`, a value for each row, `c`, a value for each column, start at 0; `m` f32 where `beta1` is above
@@ -29,8 +30,9 @@ use serde::{Deserialize, Serialize};
 /// **Source**: N. Shazeer, M. Stern, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost", 2018,
 /// algorithms 4 and 5; section 9 for the relative step.
 ///
-/// **Differences**: as `timm.optim.Adafactor` and `optax.adafactor`, which factor large tensors only by default:
-/// this one factors all of two dimensions and more. Here and in optax the momentum is of the scaled step.
+/// **Differences**: as `optax.adafactor`, which factors large tensors only by default: this one factors all of two
+/// dimensions and more. Here and in optax the momentum is of the scaled step. `timm.optim.Adafactor` factors the last two
+/// dimensions, also where they are small.
 /// `torch.optim.Adafactor` bounds by eps1 instead of adding it, and its rate is `min(lr, 1 / sqrt(t))`.
 /// fairseq's scales the rate in place, which compounds.
 ///
@@ -248,6 +250,47 @@ mod tests {
         }
         assert_eq!(reference.tensors()[0].slots[0].len(), rows);
         assert_eq!(reference.tensors()[0].slots[1].len(), columns);
+    }
+
+    /// The equation in f64, with four indices, on a tensor whose two largest dimensions are the first and the third.
+    #[test]
+    fn convolutions_are_factored_over_their_channels() {
+        const SHAPE: [usize; 4] = [4, 2, 3, 2];
+        let index = |[a, b, c, d]: [usize; 4]| ((a * SHAPE[1] + b) * SHAPE[2] + c) * SHAPE[3] + d;
+        let all = |f: &mut dyn FnMut([usize; 4])| {
+            for i in 0..48 {
+                f([i / 12, i / 6 % 2, i / 2 % 3, i % 2]);
+            }
+        };
+        let rule = Adafactor { lr: 0.1, relative_step: false, weight_decay: 0.5, ..Adafactor::default() };
+        let mut theta: Vec<f64> = (0..48).map(|i| f64::from(i).sin()).collect();
+        let mut reference = crate::Reference::new([rule], [(0, theta.clone())]).unwrap();
+        reference = reference.with_shapes([SHAPE.to_vec()]).unwrap();
+        let (mut r, mut c) = ([[[0f64; 4]; 2]; 2], [[[0f64; 3]; 2]; 2]);
+        for t in 1..=6 {
+            let g: Vec<f64> = (0..48).map(|i| f64::from(i * i + 7 * t).cos()).collect();
+            let beta2 = 1.0 - f64::from(t).powf(-0.8);
+            r.iter_mut().flatten().flatten().for_each(|r| *r *= beta2);
+            c.iter_mut().flatten().flatten().for_each(|c| *c *= beta2);
+            all(&mut |[a, b, k, d]| {
+                let square = g[index([a, b, k, d])].powi(2) + 1e-30;
+                r[b][d][a] += (1.0 - beta2) * square / 3.0;
+                c[b][d][k] += (1.0 - beta2) * square / 4.0;
+            });
+            let mut u = vec![0.0; 48];
+            all(&mut |[a, b, k, d]| {
+                let mean = r[b][d].iter().sum::<f64>() / 4.0;
+                let at = index([a, b, k, d]);
+                u[at] = g[at] / (r[b][d][a] * c[b][d][k] / mean).sqrt();
+            });
+            let rms = |x: &[f64]| (x.iter().map(|x| x * x).sum::<f64>() / 48.0).sqrt();
+            let (clip, alpha) = (rms(&u).max(1.0), 0.1 * rms(&theta).max(1e-3));
+            for (theta, u) in theta.iter_mut().zip(u) {
+                *theta -= 0.1 * 0.5 * *theta + alpha * u / clip;
+            }
+            reference.step(&[g]).unwrap();
+            crate::reference::assert_close(&reference.tensors()[0].theta, &theta);
+        }
     }
 
     /// Two dimensions are factored one way and a vector not at all: a matrix of one column is a vector.

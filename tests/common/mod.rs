@@ -23,9 +23,10 @@ impl Gpu {
     }
 
     pub fn open_with(adapter: &wgpu::Adapter, required_limits: wgpu::Limits) -> Self {
+        let adapter = fresh(adapter);
         let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
-        Self { name: describe(adapter), device, queue }
+        Self { name: describe(&adapter), device, queue }
     }
 
     pub fn encoder(&self) -> wgpu::CommandEncoder {
@@ -35,6 +36,18 @@ impl Gpu {
     pub fn submit(&self, encoder: wgpu::CommandEncoder) {
         self.queue.submit([encoder.finish()]);
     }
+}
+
+/// The adapter to open a device on.
+#[cfg(not(target_arch = "wasm32"))]
+fn fresh(adapter: &wgpu::Adapter) -> wgpu::Adapter {
+    adapter.clone()
+}
+
+/// In a browser an adapter gives one device in its life, so another one is asked for.
+#[cfg(target_arch = "wasm32")]
+fn fresh(_: &wgpu::Adapter) -> wgpu::Adapter {
+    adapter::candidates("").unwrap().remove(0)
 }
 
 /// `llvmpipe [Vulkan]`
@@ -67,7 +80,12 @@ pub fn gpu_main(claims: &str, trials: impl Fn(&wgpu::Adapter) -> Vec<Trial>) {
     finish(&libtest_mimic::run(&arguments, all));
 }
 
+/// A page goes on.
+#[cfg(target_arch = "wasm32")]
+pub fn finish(_: &libtest_mimic::Conclusion) {}
+
 /// Ends the process with the trials' result.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn finish(conclusion: &libtest_mimic::Conclusion) -> ! {
     let code = if conclusion.has_failed() { 101 } else { 0 };
     let _ = std::io::Write::flush(&mut std::io::stdout());

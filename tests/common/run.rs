@@ -255,6 +255,9 @@ pub fn shape(len: usize) -> Vec<usize> {
     let rows = (2..=len.isqrt()).rev().find(|rows| len.is_multiple_of(*rows)).filter(|_| len > 8);
     match rows {
         None => vec![len],
+        // A convolution's kernel: the two largest dimensions come first, or have one between them.
+        Some(32) => vec![len / 32, 16, 2, 1],
+        Some(rows) if rows % 4 == 2 => vec![rows / 2, 2, len / rows],
         Some(rows) if rows % 2 == 0 => vec![2, rows / 2, len / rows],
         Some(rows) => vec![rows, len / rows],
     }
