@@ -33,10 +33,12 @@ fn add_squares(into: Sum, x: vec4<f32>, careful: bool, largest: u32) -> Sum {
     let top = max(max(clean.x, clean.y), max(clean.z, clean.w));
     let big = top >= BIG;
     let small = top < SMALL;
-    var y = scaled_quad(bitcast<vec4<f32>>(clean), select(select(0, 87, small), -96, big));
+    // As in scaled.wgsl, where neither the largest nor the smallest normal number is near.
+    let down = select(clean - vec4<u32>(96u << 23u), vec4<u32>(0u), clean < vec4<u32>(97u << 23u));
+    let moved = select(select(clean, clean + vec4<u32>(87u << 23u), small), down, big);
     // A subnormal number is an integer times 2^-149.
     let subnormal = vec4<bool>(small) & (clean < vec4<u32>(0x00800000u));
-    y = select(y, scaled_quad(vec4<f32>(clean), 87 - 149), subnormal);
+    let y = select(bitcast<vec4<f32>>(moved), vec4<f32>(clean) * 0x1p-62, subnormal);
     let square = dot(y, y);
     let count = dot(select(vec4<f32>(0.0), vec4<f32>(1.0), bad), vec4<f32>(1.0));
     let kind = vec3<bool>(big, !big && !small, small);

@@ -130,6 +130,13 @@ impl Interval {
         }
     }
 
+    /// The shares of a sum that are numbers, of which the device leaves out what is not finite; none where one may be
+    /// either.
+    fn finite(shares: &[Self]) -> Option<impl Iterator<Item = &Self> + Clone> {
+        let known = shares.iter().all(|share| *share != Self::unbounded());
+        known.then(|| shares.iter().filter(|share| share.low.is_finite() && share.high.is_finite()))
+    }
+
     fn is_zero(self) -> bool {
         self.low == 0.0 && self.high == 0.0
     }
@@ -211,6 +218,9 @@ impl Real for Interval {
     }
     fn sqrt(self) -> Self {
         let x = self.flushed();
+        if !x.high.is_finite() {
+            return Self::unbounded();
+        }
         if x.high <= 0.0 {
             return if x.is_zero() { x } else { Self::unbounded() };
         }
@@ -250,7 +260,7 @@ impl Real for Interval {
     }
     fn pow(self, exponent: Self) -> Self {
         let x = self.flushed();
-        if x.low < SMALLEST_NORMAL {
+        if x.low < SMALLEST_NORMAL || !x.high.is_finite() {
             return Self::unbounded();
         }
         let log2 = |x: f64, away: f64| {
@@ -270,7 +280,8 @@ impl Real for Interval {
     }
     fn norm(shares: &[Self]) -> Self {
         let (mut low, mut high) = (0.0, 0.0);
-        for share in shares.iter().filter(|share| share.low.is_finite() && share.high.is_finite()) {
+        let Some(finite) = Self::finite(shares) else { return Self::unbounded() };
+        for share in finite {
             let magnitude = share.abs();
             low += magnitude.low * magnitude.low;
             high += magnitude.high * magnitude.high;
@@ -280,15 +291,15 @@ impl Real for Interval {
             .flushed()
     }
     fn largest(shares: &[Self]) -> Self {
-        let finite = shares.iter().filter(|share| share.low.is_finite() && share.high.is_finite());
+        let Some(finite) = Self::finite(shares) else { return Self::unbounded() };
         let larger = |a: Self, b: &Self| Real::max(a, *b);
         finite.fold(Self::point(0.0), larger)
     }
     fn sum(shares: &[Self], roundings: usize) -> Self {
-        let finite = || shares.iter().filter(|share| share.low.is_finite() && share.high.is_finite());
-        let magnitude: f64 = finite().map(|share| share.abs().high).sum();
+        let Some(finite) = Self::finite(shares) else { return Self::unbounded() };
+        let magnitude: f64 = finite.clone().map(|share| share.abs().high).sum();
         let error = roundings as f64 * 2f64.powi(-24) * magnitude;
-        let (low, high) = finite().fold((0.0, 0.0), |(low, high), x| (low + x.low, high + x.high));
+        let (low, high) = finite.fold((0.0, 0.0), |(low, high), x| (low + x.low, high + x.high));
         Self { low: low - error, high: high + error }.checked().flushed()
     }
     fn if_less(self, other: Self, yes: Self, no: Self) -> Self {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::run::{BINDABLE, Worst, check};
+use common::run::{BINDABLE, Run, Worst, check};
 use common::{Gpu, describe, gpu_main, trial};
 use wgpu_optim::optimizers::Entry;
 use wgpu_optim::{AnyRule, Config, Options, REGISTRY};
@@ -46,7 +46,28 @@ fn worst(gpu: &Gpu, entry: &Entry) -> f64 {
     worst.units
 }
 
-fn row(entry: &Entry, worst: f64) -> String {
+/// What one gradient of 1e20, between gradients of 1, does to a parameter that starts at 1.
+fn after_a_huge_gradient(gpu: &Gpu, entry: &Entry) -> &'static str {
+    let config = (entry.default)();
+    let mut run = Run::new(gpu, &[config], &[(1, 0)], BINDABLE, &Options::default());
+    run.write_theta(&[vec![1.0]]);
+    let mut path = vec![1.0];
+    for step in 0..60 {
+        run.step(&[vec![if step == 20 { 1e20 } else { 1.0 }]]);
+        path.push(run.read().theta[0][0]);
+    }
+    let moves = |steps: &[f32]| steps.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(moves(&path[..20]) > 5, "{}: it moves before", entry.name);
+    let last = path[60];
+    match (last, moves(&path[50..])) {
+        _ if !last.is_finite() => "NaN",
+        _ if last.abs() > 1e6 => "thrown far away",
+        (_, 0) => "stands still",
+        _ => "goes on",
+    }
+}
+
+fn row(gpu: &Gpu, entry: &Entry, worst: f64) -> String {
     let costs = (entry.variants)().into_iter().chain([(entry.default)()]).map(|config| cost(&config).1);
     let (least, most) = costs.fold((u32::MAX, 0), |(least, most), bytes| (least.min(bytes), most.max(bytes)));
     let range = if least == most { format!("{least}") } else { format!("{least} to {most}") };
@@ -54,7 +75,8 @@ fn row(entry: &Entry, worst: f64) -> String {
     let state = if slots.is_empty() { "none".into() } else { slots.join(", ") };
     let presets: String = entry.presets.iter().map(|(name, _)| format!(", `{name}`")).collect();
     let source = source((entry.default)().method().wgsl());
-    format!("| `{}`{presets} | {source} | {state} | {range} | {worst:.2} |\n", entry.name)
+    let huge = after_a_huge_gradient(gpu, entry);
+    format!("| `{}`{presets} | {source} | {state} | {range} | {worst:.2} | {huge} |\n", entry.name)
 }
 
 fn main() {
@@ -69,10 +91,10 @@ fn main() {
             let (before, rest) = readme.split_once(START).expect("the table's start");
             let (table, after) = rest.split_once(END).expect("the table's end");
             let mut rows = String::from(
-                "| rule | source | state by default | bytes | worst error |\n|---|---|---|---|---|\n",
+                "| rule | source | state by default | bytes | worst error | after 1e20 |\n|---|---|---|---|---|---|\n",
             );
             for entry in REGISTRY {
-                rows += &row(entry, worst(gpu, entry));
+                rows += &row(gpu, entry, worst(gpu, entry));
             }
             if std::env::var("UPDATE_README").is_ok() {
                 std::fs::write(README, format!("{before}{START}{rows}{END}{after}")).unwrap();
