@@ -13,25 +13,18 @@ fn optimizer_average(
 ) {
     let header = table[table[1].w + 1u];
     let index = id.y * grid.x + id.x;
-    if (index >= header.z) {
-        return;
-    }
-    let unit = table[header.y + index];
+    let live = index < header.z;
+    // Every invocation comes to the barriers: browsers refuse a module in which that follows from what another dispatch
+    // may have written, as the table is.
+    let unit = select(vec4<u32>(0u), table[header.y + select(0u, index, live)], live);
     let m = find_matrices(unit.x);
-    if (unit.z == 0u) {
-        let matrix = unit.y + lane;
-        if (matrix < count_matrices(unit.x)) {
-            var total = 0.0;
-            for (var i = 0u; i < m.rows; i++) {
-                total += lines[m.row_place + matrix * m.rows + i];
-            }
-            lines[m.mean_place + matrix] = total / f32(m.rows);
-        }
-        return;
-    }
+    let alone = unit.z != 0u;
+    let matrix = unit.y + select(lane, 0u, alone);
+    let first = select(0u, lane, alone);
+    let counts = live && matrix < count_matrices(unit.x);
     var total = 0.0;
-    for (var i = lane; i < m.rows; i += WORKGROUP) {
-        total += lines[m.row_place + unit.y * m.rows + i];
+    for (var i = first; counts && i < m.rows; i += select(1u, WORKGROUP, alone)) {
+        total += lines[m.row_place + matrix * m.rows + i];
     }
     tree[lane] = total;
     workgroupBarrier();
@@ -41,7 +34,7 @@ fn optimizer_average(
         }
         workgroupBarrier();
     }
-    if (lane == 0u) {
-        lines[m.mean_place + unit.y] = tree[0] / f32(m.rows);
+    if (counts && (lane == 0u || !alone)) {
+        lines[m.mean_place + matrix] = select(total, tree[0], alone) / f32(m.rows);
     }
 }

@@ -10,6 +10,7 @@ use crate::limits::{largest_binding, need, slot_layout};
 use crate::params::{GroupId, ParamSet};
 use crate::plan::{Bounds, ELEMENT, Piece, plan, small_for, tile_for};
 use crate::rule::{MAX_CARRIED, MAX_SLOTS, Method, starts_alike};
+use crate::scope::Watch;
 use crate::wrappers::Wrappers;
 use wgpu::{CommandEncoder, ComputePass};
 
@@ -62,6 +63,7 @@ pub struct Optimizer<C> {
     shapes: Vec<Vec<usize>>,
     /// The parameter set whose handles are known.
     set: u64,
+    watch: Watch,
 }
 
 /// A step whose host scalars are recorded; it takes effect when it is encoded into a pass.
@@ -97,7 +99,8 @@ impl<C: Config> Optimizer<C> {
     /// # Errors
     /// [`Error::GroupCount`], [`Error::Config`], [`Error::MixedRules`], [`Error::Limit`] where the device
     /// is too small, [`Error::Shader`] for a rule that does not compile, [`Error::OutOfMemory`], and
-    /// [`Error::OtherDevice`] for parameters of another device. wgpu does not say which device a queue or an encoder
+    /// [`Error::OtherDevice`] for parameters of another device. In a browser what WebGPU itself refuses reaches the host's
+    /// uncaptured-error handler instead, since it answers later. wgpu does not say which device a queue or an encoder
     /// belongs to: one of another device is refused by wgpu's own validation, at its first use.
     pub fn new(
         device: &wgpu::Device,
@@ -215,6 +218,7 @@ impl<C: Config> Optimizer<C> {
             pieces: plan.pieces,
             shapes: params.tensors.iter().map(|tensor| tensor.shape.clone()).collect(),
             set: params.set,
+            watch: Watch::new(device),
             rule: groups[0].clone(),
             groups,
             labels,
@@ -283,8 +287,9 @@ impl<C: Config> Optimizer<C> {
     /// with, and the number of steps that were taken before it runs. See [`steps_ahead`](Optimizer::steps_ahead).
     ///
     /// # Errors
-    /// [`Error::Config`] or [`Error::MissingSlot`] for a group changed since, [`Error::DeviceLost`]. Nothing
-    /// was recorded then and the step does not count.
+    /// [`Error::Config`], [`Error::MissingSlot`] or [`Error::MixedRules`] for a group changed since, [`Error::DeviceLost`]
+    /// (in a browser from the turn of the event loop on in which it becomes known). Nothing was recorded then and the
+    /// step does not count.
     pub fn step(&mut self, encoder: &mut CommandEncoder) -> Result<(), Error> {
         let prepared = self.prepare(encoder)?;
         if prepared.dispatches.is_empty() {
@@ -303,6 +308,7 @@ impl<C: Config> Optimizer<C> {
     /// # Errors
     /// As [`step`](Optimizer::step).
     pub fn prepare(&mut self, encoder: &mut CommandEncoder) -> Result<PreparedStep<'_>, Error> {
+        self.watch.check()?;
         self.check_changed()?;
         if let Some((step, word)) = self.counts.as_mut().and_then(CountReader::answer) {
             self.clock.observe(step, u64::from(word & !EVALUATES));

@@ -2,12 +2,11 @@
 //! uncaptured error.
 
 use crate::error::Error;
+#[cfg(not(target_arch = "wasm32"))]
 use futures::FutureExt;
 
 /// Runs `create` under validation and out-of-memory scopes.
-///
-/// On native backends the scopes answer at once. In a browser they answer later: there a refusal
-/// reaches the host's uncaptured-error handler, as for any other WebGPU call.
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn guarded<T>(device: &wgpu::Device, what: &str, create: impl FnOnce() -> T) -> Result<T, Error> {
     let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
     let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -19,6 +18,49 @@ pub(crate) fn guarded<T>(device: &wgpu::Device, what: &str, create: impl FnOnce(
         (None, None) => alive(device).map(|()| made),
         (Some(error), _) => Err(Error::Shader { rule: what.into(), reason: reason(error) }),
         (None, Some(error)) => Err(Error::OutOfMemory { what: what.into(), reason: reason(error) }),
+    }
+}
+
+/// A browser's scopes answer later than anybody may wait here, so there are none: a refusal reaches the host's
+/// uncaptured-error handler, as for any other WebGPU call.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn guarded<T>(device: &wgpu::Device, _: &str, create: impl FnOnce() -> T) -> Result<T, Error> {
+    alive(device)?;
+    Ok(create())
+}
+
+/// Knows of a device's loss where calls do not fail by it: in a browser, which says so once, later. Natively wgpu refuses
+/// the next write, and a callback would take the place of the host's.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    #[cfg(target_arch = "wasm32")]
+    lost: std::sync::Arc<std::sync::OnceLock<String>>,
+}
+
+impl Watch {
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn new(_: &wgpu::Device) -> Self {
+        Self {}
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    pub fn new(device: &wgpu::Device) -> Self {
+        let lost = std::sync::Arc::new(std::sync::OnceLock::new());
+        let told = lost.clone();
+        // On WebGPU this joins the host's callbacks and replaces none.
+        device.set_device_lost_callback(move |reason, message| {
+            let _ = told.set(format!("{reason:?}: {message}"));
+        });
+        Self { lost }
+    }
+
+    /// [`Error::DeviceLost`] once the loss is known.
+    pub fn check(&self) -> Result<(), Error> {
+        #[cfg(target_arch = "wasm32")]
+        if let Some(reason) = self.lost.get() {
+            return Err(Error::DeviceLost { reason: reason.clone() });
+        }
+        Ok(())
     }
 }
 

@@ -260,6 +260,7 @@ fn structs(composed: &Composed) {
 fn forbidden(composed: &Composed) {
     initialised(&composed.source);
     let module = &composed.module;
+    barriers_come_first(&module.entry_points[0].function.body);
     let functions = module.functions.iter().map(|(_, function)| function);
     for function in functions.chain([&module.entry_points[0].function]) {
         let name = function.name.as_deref().unwrap_or(composed.kind.entry_point());
@@ -298,6 +299,31 @@ fn forbidden(composed: &Composed) {
 fn initialised(source: &str) {
     for line in source.lines().map(str::trim).filter(|line| line.starts_with("var ")) {
         assert!(line.contains('='), "no first value: {line}");
+    }
+}
+
+/// No invocation returns before a barrier: the table is written by tiles, so what is read from it may differ between
+/// invocations in a browser's eyes, which refuses the module. naga does not look at that.
+fn barriers_come_first(body: &naga::Block) {
+    fn any(block: &naga::Block, of: fn(&naga::Statement) -> bool) -> bool {
+        block.iter().any(|statement| {
+            of(statement)
+                || match statement {
+                    naga::Statement::Block(block) => any(block, of),
+                    naga::Statement::If { accept, reject, .. } => any(accept, of) || any(reject, of),
+                    naga::Statement::Loop { body, continuing, .. } => any(body, of) || any(continuing, of),
+                    naga::Statement::Switch { cases, .. } => cases.iter().any(|case| any(&case.body, of)),
+                    _ => false,
+                }
+        })
+    }
+    let statement = |statement: &naga::Statement| naga::Block::from_vec(vec![statement.clone()]);
+    let returns =
+        body.iter().position(|at| any(&statement(at), |of| matches!(of, naga::Statement::Return { .. })));
+    let barrier = |of: &naga::Statement| matches!(of, naga::Statement::ControlBarrier(_));
+    let last = body.iter().rposition(|at| any(&statement(at), barrier));
+    if let (Some(returns), Some(last)) = (returns, last) {
+        assert!(last < returns, "a barrier after a return");
     }
 }
 

@@ -50,7 +50,12 @@ for (let next = 0, total = 1; next < total; ) {
   const page = await browser.newPage();
   const printed = [];
   page.on("console", (message) => message.type() === "error" && printed.push(message.text()));
-  page.on("pageerror", (error) => printed.push(String(error)));
+  // Such as a refusal by WebGPU, which tests/common makes a panic.
+  page.on("pageerror", (error) => {
+    printed.push(String(error));
+    counts.failed += 1;
+    console.log(`FAILED with an error of the page: ${error}`);
+  });
   await page.goto(address);
   await page.waitForFunction(() => window.ready, null, { timeout: 60_000 }).catch((error) => {
     console.error(printed.join("\n"));
@@ -62,7 +67,7 @@ for (let next = 0, total = 1; next < total; ) {
     slow.push([milliseconds, name]);
     if (verdict === "failed") console.log(`FAILED ${name}`);
   }
-  if (part.results.some(({ verdict }) => verdict === "failed")) console.log(printed.map((line) => `    ${line}\n`).join(""));
+  if (printed.length > 0) console.log(printed.map((line) => `    ${line}\n`).join(""));
   ({ next, total } = part);
   if (process.stderr.isTTY) process.stderr.write(`\r${next} of ${total}`);
   await page.close();

@@ -26,6 +26,9 @@ impl Gpu {
         let adapter = fresh(adapter);
         let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+        // A browser only prints it; here it is a failure.
+        #[cfg(target_arch = "wasm32")]
+        device.on_uncaptured_error(std::sync::Arc::new(|error: wgpu::Error| panic!("uncaptured: {error}")));
         Self { name: describe(&adapter), device, queue }
     }
 

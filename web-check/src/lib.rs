@@ -8,6 +8,8 @@ use wasm_bindgen::prelude::*;
 mod counting;
 #[path = "../../tests/decay.rs"]
 mod decay;
+#[path = "../../tests/device_loss.rs"]
+mod device_loss;
 #[path = "../../tests/evaluation_weights.rs"]
 mod evaluation_weights;
 #[path = "../../tests/golden.rs"]
@@ -40,6 +42,7 @@ pub extern "C" fn collect() -> u32 {
         skipping::main,
         counting::main,
         decay::main,
+        device_loss::main,
         evaluation_weights::main,
     ] {
         main();
