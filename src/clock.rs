@@ -71,7 +71,7 @@ impl Places {
             let wanted = (budget / bytes).clamp(fewest, most);
             wanted.min(binding / 4 / bytes * windows.max(1) as u64).max(1) as usize
         };
-        let (budget, fewest) = if skips { (4 << 20, 256) } else { (64 << 10, 32) };
+        let (budget, fewest) = if skips { (512 << 10, 256) } else { (64 << 10, 32) };
         Self {
             set: fit(bytes(layout.now_quads()), 64 << 10, 8, 256),
             counted: match layout.counted_quads() {

@@ -23,7 +23,7 @@ pub struct Options {
     /// Label of the pass and of every buffer, seen in captures. Default `"wgpu-optim: <rule>"`.
     pub label: Option<String>,
     /// Elements of a tile: a power of two from 256. By default chosen from the total and the
-    /// adapter; results do not depend on it.
+    /// adapter. Results do not depend on it, but for the last bits of rules with norms, sums or lines.
     pub tile: Option<u32>,
     /// Use at most this many storage buffers for slots, as on a device with few bindings. Results do
     /// not depend on it.

@@ -39,8 +39,9 @@ pub enum NonFinite {
     /// The gradient takes its parameter's place: NaN and infinities are passed on, never hidden.
     #[default]
     Propagate,
-    /// Parameters, slots and the count of steps stay as they were, decided on the device. The next step then
-    /// uses the skipped step's host scalars: schedules and bias corrections follow the steps that were taken.
+    /// Parameters, slots and the count of steps stay as they were, decided on the device. What follows from the number
+    /// of steps (bias corrections, warm-up) follows those that were taken; what the host sets, such as a schedule's
+    /// rate, holds for the step that it was set for, also if that is skipped.
     Skip,
 }
 
@@ -50,7 +51,7 @@ pub enum NonFinite {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossScale {
-    /// The scale of the first step, above 0. Default 65536.
+    /// The scale of the first step, in [2^-40, 2^60], within which it stays. Default 65536.
     pub initial: f64,
     /// The scale is multiplied by this after `interval` steps without an overflow, at least 1. Default 2.
     pub growth: f64,
@@ -116,8 +117,8 @@ pub struct Wrappers {
     /// Dynamic loss scaling; implies that steps are skipped.
     pub loss_scale: Option<LossScale>,
     /// The cautious mask: of a step only the elements are taken that go against their gradient, scaled by
-    /// `1 / max(share of such elements in the tensor, 1e-3)`. Decoupled weight decay is not masked (that of LAMB
-    /// and StableAdamW, which follows a norm, is). Costs two dispatches more, which evaluate the rule's update once more. **Source**: K. Liang, L. Chen, B. Liu,
+    /// `1 / max(share of such elements in the tensor, 1e-3)`. Decoupled weight decay is not masked; that of LAMB and LARS,
+    /// which is part of the direction, is. Costs two dispatches more, which evaluate the rule's update once more. **Source**: K. Liang, L. Chen, B. Liu,
     /// Q. Liu, "Cautious Optimizers: Improving Training with One Line of Code", 2024, algorithm 1, with the
     /// authors' scale (the paper's is `n / (n_agreeing + 1)`). The mask is of the step as it changes the
     /// parameter, so what an `f32` parameter cannot see of a step is masked.

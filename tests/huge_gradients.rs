@@ -51,12 +51,15 @@ fn clipping_is_a_way_out(gpu: &Gpu, config: &AnyRule) {
     }
 }
 
+/// What holds of a configuration on a device.
+type Claim = fn(&Gpu, &AnyRule);
+
 fn main() {
     gpu_main("huge_gradients", |adapter| {
         let mut trials = vec![];
         for entry in REGISTRY {
             for (i, config) in (entry.variants)().into_iter().enumerate() {
-                let claims: [(&str, fn(&Gpu, &AnyRule)); 2] = [
+                let claims: [(&str, Claim); 2] = [
                     ("the reference agrees", the_reference_agrees),
                     ("clipping is a way out", clipping_is_a_way_out),
                 ];

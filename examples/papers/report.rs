@@ -35,18 +35,22 @@ pub enum Verdict {
     Reproduced,
     Partly,
     NotReproduced,
+    /// The seeds do not tell: the difference lies within the margin that its rule asks for.
+    Undecided,
     /// Not a claim of the paper's, but measured here.
     Found,
 }
 
 impl Verdict {
-    const ALL: [Self; 4] = [Self::Reproduced, Self::Partly, Self::NotReproduced, Self::Found];
+    const ALL: [Self; 5] =
+        [Self::Reproduced, Self::Partly, Self::NotReproduced, Self::Undecided, Self::Found];
 
     fn words(self) -> &'static str {
         match self {
             Self::Reproduced => "reproduced",
             Self::Partly => "partly",
             Self::NotReproduced => "not reproduced",
+            Self::Undecided => "undecided",
             Self::Found => "found here",
         }
     }
