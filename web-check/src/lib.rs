@@ -8,14 +8,14 @@ use wasm_bindgen::prelude::*;
 mod counting;
 #[path = "../../tests/decay.rs"]
 mod decay;
-#[path = "../../tests/device_loss.rs"]
-mod device_loss;
 #[path = "../../tests/evaluation_weights.rs"]
 mod evaluation_weights;
 #[path = "../../tests/golden.rs"]
 mod golden;
 #[path = "../../tests/gpu_matches_reference.rs"]
 mod gpu_matches_reference;
+#[path = "../../tests/lost_steps.rs"]
+mod lost_steps;
 #[path = "../../tests/norms.rs"]
 mod norms;
 #[path = "../../tests/skipping.rs"]
@@ -42,7 +42,7 @@ pub extern "C" fn collect() -> u32 {
         skipping::main,
         counting::main,
         decay::main,
-        device_loss::main,
+        lost_steps::main,
         evaluation_weights::main,
     ] {
         main();

@@ -1,0 +1,50 @@
+//! Claim: once it is known that a device is lost, no step is recorded any more, also in a browser, where it becomes known
+//! later.
+
+mod common;
+
+use common::run::{BINDABLE, Run, gradients};
+use common::{Gpu, gpu_main, trial};
+use std::task::Poll;
+use wgpu_optim::{AnyRule, Error, Options, REGISTRY};
+
+const LENS: [usize; 2] = [1000, 7];
+
+fn no_step_after_a_loss(gpu: &Gpu, config: &AnyRule) {
+    let tensors = LENS.map(|len| (len, 0));
+    let mut run = Run::new(gpu, std::slice::from_ref(config), &tensors, BINDABLE, &Options::default());
+    run.step(&gradients(12, 0, &LENS));
+    gpu.device.destroy();
+    let refused = (0..20_000).any(|_| {
+        turns(100);
+        run.optimizer.step(&mut gpu.encoder()).is_err()
+    });
+    assert!(refused, "no step is refused");
+    let steps = run.optimizer.steps();
+    for _ in 0..3 {
+        let error = run.optimizer.step(&mut gpu.encoder()).unwrap_err();
+        assert!(matches!(error, Error::DeviceLost { .. }), "another error: {error}");
+        assert_eq!(run.optimizer.steps(), steps, "a step that was not taken does not count");
+    }
+}
+
+/// Lets so many turns of the event loop pass, where there is one.
+fn turns(mut left: u32) {
+    pollster::block_on(std::future::poll_fn(|context| {
+        left -= 1;
+        context.waker().wake_by_ref();
+        if left > 0 { Poll::Pending } else { Poll::Ready(()) }
+    }));
+}
+
+pub fn main() {
+    gpu_main("lost_steps", |adapter| {
+        let one = |entry: &wgpu_optim::optimizers::Entry| {
+            let config = (entry.default)();
+            trial(adapter, format!("{}: no step after a loss", entry.name), move |gpu| {
+                no_step_after_a_loss(gpu, &config)
+            })
+        };
+        REGISTRY.iter().map(one).collect()
+    });
+}
