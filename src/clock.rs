@@ -36,6 +36,7 @@ pub(crate) struct Clock {
     fields: &'static [Field],
     layout: Rows,
     places: Places,
+    skips: bool,
     memory: Vec<Memory>,
     /// What `memory` becomes once the step is recorded.
     next_memory: Vec<Memory>,
@@ -83,8 +84,10 @@ impl Places {
 }
 
 impl Clock {
-    pub fn new(method: &dyn Method, layout: Rows, groups: usize, places: Places) -> Self {
+    /// `skips` says whether steps may be skipped.
+    pub fn new(method: &dyn Method, layout: Rows, groups: usize, places: Places, skips: bool) -> Self {
         Self {
+            skips,
             fields: method.fields(),
             memory: vec![Memory::default(); groups],
             next_memory: vec![Memory::default(); groups],
@@ -197,10 +200,21 @@ impl Clock {
     }
 
     /// The largest count for which the next step may need rows. Encoders that are submitted after ones which were
-    /// recorded later are not in what is known: a part of the ring is made for them.
+    /// recorded later are not in what is known: a part of the ring is made for them. Where steps may be skipped, the rows
+    /// of the count that is known stay in the ring.
     fn largest_count(&self) -> u64 {
-        let late = if self.known_at > 0 { self.places.counted as u64 / 4 } else { 0 };
-        self.known + (self.recorded + 1 - self.known_at) + late
+        let places = self.places.counted as u64;
+        let late = if self.known_at > 0 { places / 4 } else { 0 };
+        let largest = self.recorded + 1 - self.known_at + late;
+        self.known + if self.skips { largest.min(places) } else { largest }
+    }
+
+    /// Where steps may be skipped: the steps recorded since the device's count was known, and for how many there is room,
+    /// if the next one might need the place of rows that another one still needs.
+    pub fn too_far_ahead(&self) -> Option<(u64, u64)> {
+        let (recorded, places) = (self.recorded - self.known_at, self.places.counted as u64);
+        let needed = self.skips && self.layout.counted_quads() > 0;
+        (needed && recorded >= places).then_some((recorded, places))
     }
 
     /// Whether it is time to read the device's count.

@@ -171,6 +171,19 @@ pub enum Error {
         reason: String,
     },
 
+    /// Where steps may be skipped: so many were recorded since the device's count of those taken was last known, that
+    /// the host scalars of the ones to come would take the place of some that may still be needed.
+    #[error(
+        "{recorded} steps were recorded since the device's count of them was last known, and host scalars are kept \
+         for {limit}; submit them and poll the device, or let the page's event loop run"
+    )]
+    StepsAhead {
+        /// Steps since then.
+        recorded: u64,
+        /// Steps whose host scalars are kept.
+        limit: u64,
+    },
+
     /// What was given belongs to another device.
     #[error("{what} of another device; an optimizer and all that it is given must be of one")]
     OtherDevice {

@@ -185,7 +185,7 @@ impl<C: Config> Optimizer<C> {
         let wgsl = options.wgsl.as_deref().unwrap_or(method.wgsl());
         let rows = Rows::new(method, &layout);
         let places = Places::new(&rows, groups.len(), plan.windows.len(), options.wrappers.skips(), binding);
-        let clock = Clock::new(method, rows.clone(), groups.len(), places);
+        let clock = Clock::new(method, rows.clone(), groups.len(), places, options.wrappers.skips());
         let mut first = clock.clone();
         let refused = |(group, refusal): (usize, _)| Error::Config { group: labels[group].clone(), refusal };
         first.tick(&groups, &options.wrappers).map_err(refused)?;
@@ -234,7 +234,9 @@ impl<C: Config> Optimizer<C> {
     }
 
     /// How many steps may be recorded ahead of the last submit, at least, if each of them changes some setting. Beyond
-    /// that, the host scalars of the oldest ones are overwritten before they are used.
+    /// that, the host scalars of the oldest ones are overwritten before they are used. As many may be skipped, or never
+    /// be submitted, before the device's count of steps is read again, for which the host polls the device, submits, or
+    /// lets the page's event loop run; where steps may be skipped, more are [`Error::StepsAhead`].
     pub fn steps_ahead(&self) -> usize {
         let places = self.clock.places();
         if self.counts.is_some() { places.set.min(places.counted / 2) } else { places.set }
@@ -287,7 +289,8 @@ impl<C: Config> Optimizer<C> {
     /// with, and the number of steps that were taken before it runs. See [`steps_ahead`](Optimizer::steps_ahead).
     ///
     /// # Errors
-    /// [`Error::Config`], [`Error::MissingSlot`] or [`Error::MixedRules`] for a group changed since, [`Error::DeviceLost`]
+    /// [`Error::Config`], [`Error::MissingSlot`] or [`Error::MixedRules`] for a group changed since,
+    /// [`Error::StepsAhead`], [`Error::DeviceLost`]
     /// (in a browser from the turn of the event loop on in which it becomes known). Nothing was recorded then and the
     /// step does not count.
     pub fn step(&mut self, encoder: &mut CommandEncoder) -> Result<(), Error> {
@@ -303,7 +306,8 @@ impl<C: Config> Optimizer<C> {
     }
 
     /// Writes one step's host scalars; the result is then encoded into a compute pass of the caller's. Now and then
-    /// a copy of the device's count is recorded into `encoder`, which nobody waits for.
+    /// a copy of the device's count is recorded into `encoder`, which nobody waits for; with [`Error::StepsAhead`] it is
+    /// all that is recorded.
     ///
     /// # Errors
     /// As [`step`](Optimizer::step).
@@ -313,13 +317,24 @@ impl<C: Config> Optimizer<C> {
         if let Some((step, word)) = self.counts.as_mut().and_then(CountReader::answer) {
             self.clock.observe(step, u64::from(word & !EVALUATES));
         }
-        let ask = self.clock.wants_count();
-        let record = self.write_rows()?;
-        self.clock.count();
-        if ask && let (Some(counts), Some(window)) = (&mut self.counts, self.built.windows.first()) {
-            counts.ask(encoder, &window.table, window.counts_at, self.clock.recorded() - 1);
+        let wants_count = self.clock.wants_count();
+        if let Some((recorded, limit)) = self.clock.too_far_ahead() {
+            self.ask_for_count(encoder);
+            return Err(Error::StepsAhead { recorded, limit });
         }
+        let record = self.write_rows()?;
+        if wants_count {
+            self.ask_for_count(encoder);
+        }
+        self.clock.count();
         Ok(PreparedStep { dispatches: &self.built.dispatches, record, label: &self.label })
+    }
+
+    /// Has the device's count read where the next step begins.
+    fn ask_for_count(&mut self, encoder: &mut CommandEncoder) {
+        if let (Some(counts), Some(window)) = (&mut self.counts, self.built.windows.first()) {
+            counts.ask(encoder, &window.table, window.counts_at, self.clock.recorded());
+        }
     }
 
     /// Checks the groups and wrappers changed since the last step.

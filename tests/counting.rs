@@ -5,9 +5,9 @@
 mod common;
 
 use common::run::{BINDABLE, Run, gradients, parameters};
-use common::{Gpu, gpu_main, trial};
+use common::{Gpu, gpu_main, trial, turns};
 use wgpu_optim::{
-    AnyRule, Config, FieldKind, GroupId, Lookahead, LossScale, Memory, NonFinite, Options, REGISTRY,
+    AnyRule, Config, Error, FieldKind, GroupId, Lookahead, LossScale, Memory, NonFinite, Options, REGISTRY,
     Reference, Wrappers,
 };
 
@@ -160,10 +160,13 @@ fn skips_without_end(gpu: &Gpu, groups: usize, skipped: usize) {
     run.write_gradients(&[vec![f32::NAN]]);
     for _ in 0..skipped {
         let mut encoder = gpu.encoder();
-        run.optimizer.step(&mut encoder).unwrap();
-        gpu.submit(encoder);
         // As hosts do now and then; without it the answer comes with a later submit.
         gpu.device.poll(wgpu_optim::wgpu::PollType::Poll).unwrap();
+        while let Err(error) = run.optimizer.step(&mut encoder) {
+            assert!(matches!(error, Error::StepsAhead { .. }), "{error}");
+            turns(100);
+        }
+        gpu.submit(encoder);
     }
     run.step(&[vec![1.0]]);
     close(theta(&run), 0.9);
@@ -177,6 +180,26 @@ fn skips_in_one_encoder(gpu: &Gpu) {
     (0..131).for_each(|_| run.optimizer.step(&mut encoder).unwrap());
     gpu.submit(encoder);
     run.step(&[vec![1.0]]);
+    close(theta(&run), 0.9);
+}
+
+/// More steps than there is room for, none of them submitted, are an error before anything is overwritten; once they are
+/// submitted and their count is known, the run goes on.
+fn too_many_before_a_submit(gpu: &Gpu) {
+    let mut run = single(gpu, ADAM, skipping(), 465);
+    run.write_gradients(&[vec![f32::NAN]]);
+    let mut encoder = gpu.encoder();
+    let refused = (0..1000).find_map(|_| run.optimizer.step(&mut encoder).err()).unwrap();
+    let Error::StepsAhead { recorded, limit } = refused else { panic!("{refused}") };
+    assert!(recorded == run.optimizer.steps() && recorded <= limit && limit < 1000, "{refused}");
+    gpu.submit(encoder);
+    gpu.device.poll(wgpu_optim::wgpu::PollType::wait_indefinitely()).unwrap();
+    run.write_gradients(&[vec![1.0]]);
+    let mut encoder = gpu.encoder();
+    while run.optimizer.step(&mut encoder).is_err() {
+        turns(100);
+    }
+    gpu.submit(encoder);
     close(theta(&run), 0.9);
 }
 
@@ -340,6 +363,7 @@ pub fn main() {
             trial(adapter, "131 skipped steps of 465 groups", |gpu| skips_without_end(gpu, 465, 131)),
             trial(adapter, "3000 skipped steps of 465 groups", |gpu| skips_without_end(gpu, 465, 3000)),
             trial(adapter, "131 skipped steps in one encoder", skips_in_one_encoder),
+            trial(adapter, "too many steps before a submit", too_many_before_a_submit),
             trial(adapter, "conversions look at nothing", conversions),
             trial(adapter, "numbers around the rule change", numbers_around_the_rule),
         ];

@@ -4,8 +4,7 @@
 mod common;
 
 use common::run::{BINDABLE, Run, gradients};
-use common::{Gpu, gpu_main, trial};
-use std::task::Poll;
+use common::{Gpu, gpu_main, trial, turns};
 use wgpu_optim::{AnyRule, Error, Options, REGISTRY};
 
 const LENS: [usize; 2] = [1000, 7];
@@ -26,15 +25,6 @@ fn no_step_after_a_loss(gpu: &Gpu, config: &AnyRule) {
         assert!(matches!(error, Error::DeviceLost { .. }), "another error: {error}");
         assert_eq!(run.optimizer.steps(), steps, "a step that was not taken does not count");
     }
-}
-
-/// Lets so many turns of the event loop pass, where there is one.
-fn turns(mut left: u32) {
-    pollster::block_on(std::future::poll_fn(|context| {
-        left -= 1;
-        context.waker().wake_by_ref();
-        if left > 0 { Poll::Pending } else { Poll::Ready(()) }
-    }));
 }
 
 pub fn main() {

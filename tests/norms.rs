@@ -206,6 +206,7 @@ fn same_bits(gpu: &Gpu) {
 }
 
 /// Windows cut by a small binding limit give the bits of one window.
+#[cfg(not(target_arch = "wasm32"))]
 fn windows_do_not_matter(adapter: &wgpu_optim::wgpu::Adapter) {
     let limits = |binding| wgpu_optim::wgpu::Limits {
         max_storage_buffer_binding_size: binding,
@@ -308,8 +309,12 @@ pub fn main() {
         let mut trials: Vec<_> =
             claims.into_iter().map(|(name, claim)| trial(adapter, name, claim)).collect();
         trials.push(trial(adapter, "right for a hundred million", right_for_a_hundred_million));
-        let again = adapter.clone();
-        trials.push(trial(adapter, "windows do not matter", move |_| windows_do_not_matter(&again)));
+        // A browser gives no device whose limits are below WebGPU's own.
+        #[cfg(not(target_arch = "wasm32"))]
+        trials.push(trial(adapter, "windows do not matter", {
+            let again = adapter.clone();
+            move |_| windows_do_not_matter(&again)
+        }));
         for entry in REGISTRY {
             for (i, config) in (entry.variants)().into_iter().enumerate() {
                 let name = format!("{} variant {i}: clipping only above the limit", entry.name);

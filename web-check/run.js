@@ -13,7 +13,7 @@ import { chromium } from "playwright-core";
 const [folder, wanted = ""] = process.argv.slice(2);
 // A page's devices are given back with the page.
 const TRIALS_A_PAGE = 60;
-const MINUTES = 25;
+const MINUTES = 40;
 
 const types = { ".html": "text/html", ".js": "text/javascript", ".wasm": "application/wasm" };
 const server = createServer(async (request, response) => {

@@ -126,6 +126,15 @@ pub fn with_device(adapter: &wgpu::Adapter, test: impl FnOnce(&Gpu)) {
     test(&Gpu::open(adapter));
 }
 
+/// Lets so many turns of the event loop pass, where there is one.
+pub fn turns(mut left: u32) {
+    pollster::block_on(std::future::poll_fn(|context| {
+        left -= 1;
+        context.waker().wake_by_ref();
+        if left > 0 { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+    }));
+}
+
 /// Dispatches of a step with one window and nothing around the rule: what is measured takes one to measure and one
 /// to combine, rows and columns take three, what is carried one.
 pub fn dispatches(method: &dyn wgpu_optim::Method) -> usize {
