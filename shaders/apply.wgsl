@@ -8,8 +8,6 @@ fn optimizer_step(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let tile = find_tile(id, grid, lane);
-    // All invocations of a tile read its count before one of them writes the next.
-    storageBarrier();
     if (tile.count == 0u) {
         return;
     }
@@ -31,7 +29,7 @@ fn optimizer_step(
             clear_gradient(tile, i, live);
         }
     }
-    if (tile.lane == 0u && acts) {
-        table[table[1].z + tile.index / 4u][tile.index % 4u] = next_count(tile, row);
+    if (acts) {
+        table[table[1].z + tile.counter / 4u][tile.counter % 4u] = next_count(tile, row);
     }
 }

@@ -14,12 +14,13 @@
 //                                group; `now` says which step's are this one's
 //   table[counted + ...]         counted rows: the host scalars that follow from the number of steps taken, for each
 //                                number (modulo how many there are) and each group
-//   table[counts + i / 4][i % 4] the steps that tile i has taken, and EVALUATES while it holds weights for evaluation
+//   table[counts + i / 4][i % 4] the steps that invocation i has taken, and EVALUATES while its weights are for evaluation
 //   table[tiles + 2 i]           (first parameter, first gradient, first state element, elements)
 //   table[tiles + 2 i + 1]       (group, tensor, first element in the tensor, number)
 //
-// Each tile counts the steps that it takes. So whatever follows from that number follows from the steps that really
-// ran and were not skipped, not from those that the host recorded.
+// Each invocation counts the steps that it takes, in a word of its own: one for a tile would have to be read by all of
+// them before one writes it, and a barrier costs a sixth of a step on CPU adapters. So whatever follows from that
+// number follows from the steps that really ran and were not skipped, not from those that the host recorded.
 
 const WORKGROUP: u32 = 64u;
 const PACKED: u32 = 8u;
@@ -27,7 +28,7 @@ const PACKED: u32 = 8u;
 @group(0) @binding(0) var<storage, read_write> table: array<vec4<u32>>;
 @group(0) @binding(3) var<uniform> now: Now;
 
-// A bit of a tile's count: its weights are those for evaluation.
+// A bit of a count: the weights are those for evaluation.
 const EVALUATES: u32 = 0x80000000u;
 
 struct Tile {
@@ -38,6 +39,8 @@ struct Tile {
     count: u32,
     row: u32,
     counted_row: u32,
+    // The invocation's place among the counts.
+    counter: u32,
     // Steps taken before this one.
     steps: u32,
     evaluates: bool,
@@ -49,12 +52,12 @@ struct Tile {
     lanes: u32,
 }
 
-// What of a tile follows from its group and from the steps that tile `index` has taken.
-fn tile_of_group(group: u32, index: u32) -> Tile {
-    let word = table[table[1].z + index / 4u][index % 4u];
+// What of a tile follows from its group and from the steps that invocation `counter` has taken.
+fn tile_of_group(group: u32, counter: u32) -> Tile {
+    let word = table[table[1].z + counter / 4u][counter % 4u];
     let counted = table[2];
     var tile = Tile();
-    tile.index = index;
+    tile.counter = counter;
     tile.steps = word & ~EVALUATES;
     tile.evaluates = (word & EVALUATES) != 0u;
     tile.row = 3u + now.rows + group * table[0].z;
@@ -75,16 +78,16 @@ fn find_tile(id: vec3<u32>, grid: vec3<u32>, lane: u32) -> Tile {
     }
     let place = table[at];
     let owner = table[at + 1u];
-    let index = owner.w;
-    let of_group = tile_of_group(owner.x, index);
+    let of_group = tile_of_group(owner.x, workgroup * WORKGROUP + lane);
     return Tile(
-        index,
+        owner.w,
         place.x,
         place.y,
         place.z,
         place.w,
         of_group.row,
         of_group.counted_row,
+        of_group.counter,
         of_group.steps,
         of_group.evaluates,
         owner.y,

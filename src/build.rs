@@ -7,12 +7,12 @@ use crate::error::Error;
 use crate::limits::{largest_binding, need};
 use crate::lines::Lines;
 use crate::params::ParamSet;
-use crate::plan::{ELEMENT, Plan, Tile, Window};
+use crate::plan::{ELEMENT, PACKED, Plan, Tile, Window};
 use crate::rule::{FieldKind, MAX_CARRIED, MAX_SLOTS, Method, Scope, carried_fields};
 use crate::scope::guarded;
 use crate::shader::{
     Access, COMBINE, COMBINE_ENTRY_POINT, COMBINE_WIDTH, Kind, MAX_MEASURED, NOW_BINDING, Rows, SlotLayout,
-    carries, compose_with,
+    WORKGROUP, carries, compose_with,
 };
 use crate::wrappers::{Now, WRAPPER_SLOTS};
 use std::collections::HashMap;
@@ -46,7 +46,7 @@ pub(crate) struct WindowBuffers {
     pub table: wgpu::Buffer,
     /// Byte at which the counted rows start in the table.
     pub counted_at: u64,
-    /// Byte at which the tiles' counts start in the table.
+    /// Byte at which the counts start in the table.
     pub counts_at: u64,
     pub state: Vec<wgpu::Buffer>,
     pub state_len: u64,
@@ -440,7 +440,10 @@ impl<C: Config> Builder<'_, C> {
         let groups = self.groups.len();
         let counted = HEADER + self.places.set * groups * self.rows.now_quads();
         let counts = counted + self.places.counted * groups * self.rows.counted_quads();
-        let tiles = counts + window.tiles.len().div_ceil(4);
+        // A word for each invocation that has a tile.
+        let small = window.tiles.iter().filter(|tile| u64::from(tile.count) <= window.small).count();
+        let workgroups = window.tiles.len() - small + small.div_ceil(PACKED as usize);
+        let tiles = counts + workgroups * WORKGROUP as usize / 4;
         [counted, counts, tiles, tiles + std::mem::size_of_val(&window.tiles[..]) / QUAD as usize]
     }
 

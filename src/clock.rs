@@ -72,9 +72,9 @@ impl Places {
             let wanted = (budget / bytes).clamp(fewest, most);
             wanted.min(binding / 4 / bytes * windows.max(1) as u64).max(1) as usize
         };
-        let (budget, fewest) = if skips { (512 << 10, 256) } else { (64 << 10, 32) };
+        let (budget, fewest) = if skips { (512 << 10, 256) } else { (32 << 10, 16) };
         Self {
-            set: fit(bytes(layout.now_quads()), 64 << 10, 8, 256),
+            set: fit(bytes(layout.now_quads()), 32 << 10, 8, 64),
             counted: match layout.counted_quads() {
                 0 => 1,
                 quads => fit(bytes(quads), budget, fewest, 1 << 16),
@@ -219,7 +219,10 @@ impl Clock {
 
     /// Whether it is time to read the device's count.
     pub fn wants_count(&self) -> bool {
-        let often = (self.places.counted as u64 / 4).max(1);
+        // Early where steps may be skipped, so that the answer comes before the ring is full; else seldom, since only
+        // steps that are never submitted make the two counts differ.
+        let quarters = if self.skips { 1 } else { 3 };
+        let often = (self.places.counted as u64 * quarters / 4).max(1);
         self.layout.counted_quads() > 0 && self.recorded - self.known_at >= often
     }
 

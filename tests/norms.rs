@@ -9,7 +9,7 @@ use common::{Gpu, gpu_main, trial};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use wgpu_optim::optimizers::{Lamb, Sgd};
-use wgpu_optim::{AnyRule, LossScale, NonFinite, Options, Packing, REGISTRY, Reference, Wrappers};
+use wgpu_optim::{AnyRule, LossScale, Options, Packing, REGISTRY, Reference, Wrappers};
 
 fn around(wrappers: Wrappers) -> Options {
     let mut options = Options::default();
@@ -219,7 +219,7 @@ fn windows_do_not_matter(adapter: &wgpu_optim::wgpu::Adapter) {
             let tensors = [(100_000, 0), (5, 0), (70_005, 0)];
             let mut options = clipping(0.5);
             options.wrappers.max_tensor_norm = Some(0.4);
-            options.wrappers.non_finite = NonFinite::Skip;
+            options.wrappers.non_finite = wgpu_optim::NonFinite::Skip;
             options.wrappers.cautious = true;
             let mut run = Run::new(&gpu, std::slice::from_ref(&config), &tensors, BINDABLE, &options);
             run.write_theta(&parameters(1, &lens));
