@@ -36,14 +36,42 @@ fn count_matrices(tensor: u32) -> u32 {
     return table[table[table[1].w].x + 3u * tensor + 2u].x;
 }
 
-// The matrix, row and column of an element.
-fn place_of(m: Matrices, element: u32) -> vec3<u32> {
+// Where an element is: the five parts of its index.
+struct Place {
+    outer: u32,
+    row: u32,
+    b: u32,
+    column: u32,
+    i: u32,
+}
+
+fn place_of(m: Matrices, element: u32) -> Place {
     let above = element / m.inner;
     let before = above / m.columns;
     let row_of_all = before / m.between;
     let outer = row_of_all / m.rows;
-    let matrix = (outer * m.between + before % m.between) * m.inner + element % m.inner;
-    return vec3<u32>(matrix, row_of_all % m.rows, above % m.columns);
+    return Place(
+        outer,
+        row_of_all - outer * m.rows,
+        before - row_of_all * m.between,
+        above - before * m.columns,
+        element - above * m.inner,
+    );
+}
+
+// The element behind it, without a division: those cost more than all else here.
+fn next(m: Matrices, at: Place) -> Place {
+    let i = select(at.i + 1u, 0u, at.i + 1u == m.inner);
+    let column = at.column + u32(i == 0u);
+    let b = at.b + u32(column == m.columns);
+    let row = at.row + u32(b == m.between);
+    return Place(
+        at.outer + u32(row == m.rows),
+        select(row, 0u, row == m.rows),
+        select(b, 0u, b == m.between),
+        select(column, 0u, column == m.columns),
+        i,
+    );
 }
 
 // The first element of a matrix.
@@ -53,51 +81,41 @@ fn first_of(m: Matrices, matrix: u32) -> u32 {
     return (outer * m.rows * m.between + places % m.between) * m.columns * m.inner + matrix % m.inner;
 }
 
+fn matrix_of(m: Matrices, at: Place) -> u32 {
+    return (at.outer * m.between + at.b) * m.inner + at.i;
+}
+
 // The average of an element's row over the mean of those of its matrix.
-fn row_of(m: Matrices, element: u32) -> f32 {
-    let place = place_of(m, element);
-    return lines[m.row_place + place.x * m.rows + place.y] / lines[m.mean_place + place.x];
+fn row_of(m: Matrices, at: Place) -> f32 {
+    let matrix = matrix_of(m, at);
+    return lines[m.row_place + matrix * m.rows + at.row] / lines[m.mean_place + matrix];
 }
 
 // The average of an element's column.
-fn column_of(m: Matrices, element: u32) -> f32 {
-    let place = place_of(m, element);
-    return lines[m.column_place + place.x * m.columns + place.z];
+fn column_of(m: Matrices, at: Place) -> f32 {
+    return lines[m.column_place + matrix_of(m, at) * m.columns + at.column];
 }
 
-// Whether four neighbours are in one row.
-fn in_a_row(m: Matrices, element: u32) -> bool {
-    return m.inner == 1u && element % m.columns + 4u <= m.columns;
-}
-
-// Of four neighbours. They mostly share their row: one division instead of four.
+// Of four neighbours.
 fn rows_of(m: Matrices, element: u32) -> vec4<f32> {
     if (m.between == 0u) {
         let at = m.row_place + element;
         return vec4<f32>(lines[at], lines[at + 1u], lines[at + 2u], lines[at + 3u]);
     }
-    let first = row_of(m, element);
-    if (in_a_row(m, element)) {
-        return vec4<f32>(first);
-    }
-    return vec4<f32>(first, row_of(m, element + 1u), row_of(m, element + 2u), row_of(m, element + 3u));
+    let x = place_of(m, element);
+    let y = next(m, x);
+    let z = next(m, y);
+    return vec4<f32>(row_of(m, x), row_of(m, y), row_of(m, z), row_of(m, next(m, z)));
 }
 
 fn columns_of(m: Matrices, element: u32) -> vec4<f32> {
     if (m.between == 0u) {
         return vec4<f32>(1.0);
     }
-    if (in_a_row(m, element)) {
-        let place = place_of(m, element);
-        let at = m.column_place + place.x * m.columns + place.z;
-        return vec4<f32>(lines[at], lines[at + 1u], lines[at + 2u], lines[at + 3u]);
-    }
-    return vec4<f32>(
-        column_of(m, element),
-        column_of(m, element + 1u),
-        column_of(m, element + 2u),
-        column_of(m, element + 3u),
-    );
+    let x = place_of(m, element);
+    let y = next(m, x);
+    let z = next(m, y);
+    return vec4<f32>(column_of(m, x), column_of(m, y), column_of(m, z), column_of(m, next(m, z)));
 }
 
 // What `load_row` needs of a tile.

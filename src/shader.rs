@@ -273,6 +273,11 @@ fn load_row(method: &dyn Method, layout: &SlotLayout, kind: Kind) -> String {
         declared.push("evaluates: bool");
         members.push(format!("{} != 0u", word("n", at)));
     }
+    // Once for a tile: the table may be written, so a compiler would read it again for each quad.
+    if layout.has_lines(method) && kind.sees_slots() {
+        declared.push("matrices: Matrices");
+        members.push("find_matrices(tile.tensor)".into());
+    }
     if layout.wrappers.scales_gradients() {
         let wrappers = &layout.wrappers;
         let given =
@@ -324,7 +329,7 @@ fn load_states(method: &dyn Method, layout: &SlotLayout) -> Vec<String> {
     let mut lines =
         vec!["let at = tile.state / 4u + i;".to_string(), "let slot_stride = tile.slot_stride;".into()];
     if layout.has_lines(method) {
-        lines.push("let matrices = find_matrices(tile.tensor);".into());
+        lines.push("let matrices = row.matrices;".into());
         lines.push("let element = tile.first + 4u * i;".into());
     }
     for (slot, name) in slots.iter().enumerate() {
