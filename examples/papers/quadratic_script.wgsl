@@ -10,9 +10,10 @@ struct Hyper {
     one_minus_beta_max: f32,
     delta: f32,
     eps: f32,
-    step_size: f32,
+    lr: f32,
+    inv_bc1: f32,
     l2: f32,
-    keep: f32,
+    lr_wd: f32,
     first: u32,
     amsgrad: u32,
     nesterov: u32,
@@ -24,6 +25,10 @@ struct State {
     S: f32,
     w: f32,
     denom_max: f32,
+}
+
+fn decay(theta: f32, h: Hyper) -> f32 {
+    return h.lr_wd * theta;
 }
 
 fn update(theta: f32, g: f32, s: ptr<function, State>, h: Hyper) -> f32 {
@@ -38,5 +43,5 @@ fn update(theta: f32, g: f32, s: ptr<function, State>, h: Hyper) -> f32 {
     (*s).S = (1.0 - one_minus_beta) * (*s).S + one_minus_beta * (g * g);
     (*s).w = (1.0 - one_minus_beta) * (*s).w + one_minus_beta;
     let denom = sqrt((*s).S / (*s).w) + h.eps;
-    return h.keep * theta - h.step_size * ((*s).m / denom);
+    return h.lr * h.inv_bc1 * ((*s).m / denom);
 }
