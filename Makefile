@@ -26,7 +26,7 @@ test-setup:
 # The modules of the rules are declared inside a macro, where cargo fmt does not look.
 lint:
 	cargo fmt --check
-	rustfmt --check --edition 2024 src/optimizers/*.rs
+	rustfmt --check --edition 2024 src/rules/*.rs
 	cargo clippy --release --all-targets -- -D warnings
 
 doc:

@@ -7,21 +7,10 @@
 mod support;
 
 use support::{Bench, median};
-use wgpu_optim::{AnyRule, Config, Optimizer, ParamSet, REGISTRY, wgpu};
+use wgpu_optim::{AnyRule, Optimizer, ParamSet, REGISTRY, wgpu};
 
 const ELEMENTS: usize = 1 << 21;
 const ROUNDS: usize = 9;
-
-/// Parameter, gradient and parameter again, and each kept slot twice: 4 bytes each. A rule that measures
-/// first reads parameter, gradient and slots once more.
-fn bytes(rule: &AnyRule) -> f64 {
-    let method = rule.method();
-    let mut depths = vec![0; method.slots().len()];
-    method.keeps(&mut depths);
-    let kept = depths.iter().filter(|depth| **depth > 0).count();
-    let measured = wgpu_optim::shader::measured_fields(method) > 0;
-    (12 + 8 * kept + if measured { 8 + 4 * kept } else { 0 }) as f64
-}
 
 fn main() {
     let Some(bench) = Bench::open() else { return };
@@ -58,9 +47,10 @@ fn main() {
     println!("\n{:.1} M parameters, {ROUNDS} rounds in turns", ELEMENTS as f64 / 1e6);
     println!("| rule, variant | bytes | ms | share of the copy's rate | time a byte / adamw's |");
     println!("|---|---|---|---|---|");
-    let adamw: Vec<f64> = times[1].iter().map(|time| time / bytes(&rules[0])).collect();
-    for ((name, rule), times_of) in names[1..].iter().zip(&rules).zip(&times[1..]) {
-        let bytes = bytes(rule);
+    let bytes_of = |of: &(ParamSet, Optimizer<AnyRule>)| of.1.program().bytes_per_parameter as f64;
+    let adamw: Vec<f64> = times[1].iter().map(|time| time / bytes_of(&optimizers[0])).collect();
+    for ((name, optimizer), times_of) in names[1..].iter().zip(&optimizers).zip(&times[1..]) {
+        let bytes = bytes_of(optimizer);
         let ratios = |of: &dyn Fn(usize) -> f64| median(&(0..ROUNDS).map(of).collect::<Vec<_>>());
         let share = ratios(&|round| (bytes / times_of[round]) / (8.0 / times[0][round]));
         let slower = ratios(&|round| times_of[round] / bytes / adamw[round]);

@@ -8,7 +8,7 @@ mod support;
 use criterion::Criterion;
 use std::hint::black_box;
 use support::{Bench, ratio};
-use wgpu_optim::optimizers::Adam;
+use wgpu_optim::rules::Adam;
 use wgpu_optim::wgpu::{self, util::DeviceExt};
 use wgpu_optim::{Optimizer, Packing, ParamSet};
 

@@ -46,8 +46,8 @@ fn wrapped() -> [(&'static str, Wrappers); 10] {
         ("cautious", Wrappers { cautious: true, ..plain }),
         ("lookahead", Wrappers { lookahead: Some(Lookahead { k: 2, alpha: 0.5 }), ..plain }),
         ("ema", Wrappers { ema: Some(0.9), ..plain }),
-        ("accumulate", Wrappers { accumulate: Some(2), ..plain }),
-        ("zero", Wrappers { zero_gradients: true, ..plain }),
+        ("grad_accumulation_steps", Wrappers { grad_accumulation_steps: Some(2), ..plain }),
+        ("zero", Wrappers { zero_grad: true, ..plain }),
     ]
 }
 
@@ -61,12 +61,7 @@ enum Layout {
     Foreign,
 }
 
-fn run(
-    opened: &adapter::Opened,
-    rule: &AnyRule,
-    wrappers: Wrappers,
-    layout: Layout,
-) -> anyhow::Result<u64> {
+fn run(opened: &adapter::Opened, rule: &AnyRule, wrappers: Wrappers, layout: Layout) -> anyhow::Result<u64> {
     let (device, queue) = (&opened.device, &opened.queue);
     let shapes: &[(&[usize], usize)] = match layout {
         Layout::One => &[(&[37, 29], 0)],
@@ -81,7 +76,12 @@ fn run(
     let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
     let [params, grads] = ["parameters", "gradients"].map(|label| {
         let label = Some(label);
-        device.create_buffer(&wgpu::BufferDescriptor { label, size: 1 << 16, usage, mapped_at_creation: false })
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label,
+            size: 1 << 16,
+            usage,
+            mapped_at_creation: false,
+        })
     });
     let mut at = 4;
     let mut ids: Vec<TensorId> = vec![];

@@ -12,9 +12,10 @@
 
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
-use wgpu_optim::reference::{Words, expect_step, host_row};
+use wgpu_optim::reference::{Words, expect_step, host_scalars};
+use wgpu_optim::rule::{HostState, Number, Real, Rule, beta_power};
 use wgpu_optim::wgpu;
-use wgpu_optim::{Limit, Memory, Optimizer, ParamSet, Real, Rule, TensorId, Visit, Wrappers, beta_power};
+use wgpu_optim::{Optimizer, ParamSet, TensorId, Wrappers};
 
 // ------------------------------------------------------------------------------------- the rule
 
@@ -96,7 +97,7 @@ impl Rule for Grams {
     }
 
     /// What follows from the number of steps is computed here, in f64, and never in the shader.
-    fn hyper(&self, t: u64, _: &mut Memory) -> Hyper<f64> {
+    fn hyper(&self, t: u64, _: &mut HostState) -> Hyper<f64> {
         Hyper {
             beta1: self.beta1,
             one_minus_beta1: 1.0 - self.beta1,
@@ -111,17 +112,10 @@ impl Rule for Grams {
     }
 
     /// Names and ranges: for messages, for schedules, and for reading the configuration from JSON.
-    fn numbers(&mut self, each: Visit<'_>) {
-        each("lr", &mut self.lr, Limit::AtLeast(0.0));
-        each("beta1", &mut self.beta1, Limit::HalfOpen(0.0, 1.0));
-        each("beta2", &mut self.beta2, Limit::HalfOpen(0.0, 1.0));
-        each("eps", &mut self.eps, Limit::AtLeast(0.0));
-        each("weight_decay", &mut self.weight_decay, Limit::AtLeast(0.0));
-    }
-
-    fn keeps(&self) -> State<u32> {
-        State { m: 1, v: 1 }
-    }
+    const NUMBERS: &'static [Number<Self>] = &wgpu_optim::numbers! {
+        Self; lr: AtLeast(0.0), beta1: HalfOpen(0.0, 1.0), beta2: HalfOpen(0.0, 1.0), eps: AtLeast(0.0),
+        weight_decay: AtLeast(0.0),
+    };
 
     fn variants() -> Vec<Self> {
         vec![Self { weight_decay: 0.1, ..Self::default() }]
@@ -160,7 +154,7 @@ fn main() -> anyhow::Result<()> {
     };
 
     let mut before = read(&optimizer)?;
-    let mut memory = [Memory::default(); 2];
+    let mut host = [HostState::default(); 2];
     let (mut loss, mut worst) = (f32::INFINITY, 0f64);
     for t in 1..=STEPS {
         // On the CPU, to keep this short; in examples/train the GPU computes them.
@@ -177,23 +171,13 @@ fn main() -> anyhow::Result<()> {
 
         // Every word against what a conforming GPU may make of the words before.
         let after = read(&optimizer)?;
-        let mut rows = vec![];
-        for (group, memory) in groups.iter().zip(&mut memory) {
-            rows.push(host_row(optimizer.group(*group)?, &Wrappers::default(), t, memory));
-        }
-        let words = |i: usize| {
-            let (method, row, g) = (optimizer.group(groups[i])?, &rows[i][..], &gradients[i][..]);
-            Ok::<_, wgpu_optim::Error>(Words {
-                method,
-                row,
-                shape: &[],
-                theta: &before[i].0,
-                g,
-                evaluates: false,
-                slots: &before[i].1,
-            })
-        };
-        let expected = expect_step(t, &Wrappers::default(), &[words(0)?, words(1)?]);
+        let rules = [optimizer.group(groups[0])?, optimizer.group(groups[1])?];
+        let scalars = [0, 1].map(|i| host_scalars(rules[i], t, &mut host[i]));
+        let words = [0, 1].map(|i| {
+            let ((theta, slots), g) = (&before[i], &gradients[i]);
+            Words { rule: rules[i], scalars: &scalars[i], shape: &[], theta, g, evaluates: false, slots }
+        });
+        let (expected, _) = expect_step(t, &Wrappers::default(), None, &words);
         for (i, expected) in expected.into_iter().enumerate() {
             let expected = expected.theta.iter().chain(expected.slots.iter().flatten());
             let words = after[i].0.iter().chain(after[i].1.iter().flatten());

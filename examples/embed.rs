@@ -7,7 +7,7 @@
 
 use anyhow::{Context, ensure};
 use futures::FutureExt;
-use wgpu_optim::optimizers::Adam;
+use wgpu_optim::rules::Adam;
 use wgpu_optim::wgpu::{self, BufferUsages};
 use wgpu_optim::{BufferRange, Optimizer, ParamSet};
 

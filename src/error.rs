@@ -153,6 +153,31 @@ pub enum Error {
         got: usize,
     },
 
+    /// A reading that this optimizer does not have, since nothing around its rule makes it.
+    #[error("optimizer '{rule}' has no reading '{what}': nothing here makes it")]
+    NoReading {
+        /// Name of the rule.
+        rule: String,
+        /// Name of the reading.
+        what: &'static str,
+    },
+
+    /// A rule asks for more than a step has room for.
+    #[error("rule '{rule}': {reason}")]
+    Rule {
+        /// Name of the rule.
+        rule: String,
+        /// What it asks for, and the limit.
+        reason: String,
+    },
+
+    /// A program that was cut, altered, made by another version, or made for something else.
+    #[error("the program is refused: {reason}")]
+    Program {
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// The device refused to build a pipeline or bind group of a rule.
     #[error("rule '{rule}' was refused by the device: {reason}")]
     Shader {

@@ -7,52 +7,33 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
-mod any_rule;
-mod build;
-mod clock;
-mod count;
-mod cpu;
-mod decay;
+pub mod arithmetic;
+#[cfg(feature = "wgpu")]
+mod device;
 mod error;
-mod interval;
 mod json;
-mod layout;
-mod limits;
-mod lines;
-mod optimizer;
-pub mod optimizers;
-mod params;
-pub mod plan;
-mod readback;
-mod real;
+pub mod program;
 pub mod reference;
-mod rule;
+pub mod rule;
+pub mod rules;
 mod schedule;
-mod scope;
-pub mod shader;
 mod wrappers;
 
-pub use any_rule::{AnyRule, Config};
-pub use cpu::{Found, Step};
-pub use decay::WeightDecay;
-pub use error::{Error, Refusal};
-pub use interval::Interval;
-pub use limits::{required_features, required_limits};
-pub use optimizer::{Optimizer, Options, PreparedStep};
-pub use optimizers::{REGISTRY, Setup, names};
-pub use params::{BufferRange, GroupId, Packing, ParamSet, ParamSetBuilder, Tensor, TensorId};
-pub use readback::Download;
-pub use real::Real;
-pub use reference::Reference;
-pub use rule::{
-    Field, FieldKind, Lanes, Limit, MAX_CARRIED, Memory, Method, Mutant, Row, Rule, Scope, SlotKind, Visit,
-    beta_power,
+#[cfg(feature = "wgpu")]
+pub use device::{
+    BufferRange, Download, GroupId, Optimizer, ParamSet, ParamSetBuilder, PreparedStep, TensorId, limits_of,
+    required_features, required_limits,
 };
+pub use error::{Error, Refusal};
+pub use program::{Options, Packing};
+pub use rule::{AnyRule, WeightDecay};
+pub use rules::{REGISTRY, Setup};
 pub use schedule::{Curve, Schedule};
+#[cfg(feature = "wgpu")]
 pub use wgpu;
-pub use wrappers::{Lookahead, LossScale, NonFinite, Now, WRAPPER_SLOTS, Wrappers};
+pub use wrappers::{Lookahead, LossScale, NonFinite, Wrappers};
 
 /// The README's example, run as a doctest.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "wgpu"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

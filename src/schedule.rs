@@ -2,7 +2,7 @@
 //! what they give is written to a field of a group before its step.
 
 use crate::error::Refusal;
-use crate::rule::Limit;
+use crate::rule::Range;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
@@ -418,7 +418,7 @@ impl Curve {
                 finite([("from", from), ("to", to)])?;
                 steps("warmup", warmup)
             }
-            Curve::UntunedWarmup { beta2 } => within("beta2", beta2, Limit::HalfOpen(0.0, 1.0)),
+            Curve::UntunedWarmup { beta2 } => within("beta2", beta2, Range::HalfOpen(0.0, 1.0)),
             Curve::InverseSqrt { peak, warmup } => {
                 finite([("peak", peak)])?;
                 steps("warmup", warmup)
@@ -434,7 +434,7 @@ impl Curve {
             }
             Curve::Polynomial { peak, end, power, warmup, total } => {
                 finite([("peak", peak), ("end", end)])?;
-                within("power", power, Limit::Above(0.0))?;
+                within("power", power, Range::Above(0.0))?;
                 steps("warmup", warmup)?;
                 if total <= warmup {
                     return Err(Refusal::new("total", total, format!("above warmup = {warmup}")));
@@ -443,7 +443,7 @@ impl Curve {
             }
             Curve::PolynomialBert { peak, power, warmup, total } => {
                 finite([("peak", peak)])?;
-                within("power", power, Limit::Above(0.0))?;
+                within("power", power, Range::Above(0.0))?;
                 inside("warmup", warmup)?;
                 steps("total", total)
             }
@@ -467,15 +467,15 @@ impl Curve {
             }
             Curve::TriStage { peak, first, last, warmup, hold: _, decay } => {
                 finite([("peak", peak), ("first", first)])?;
-                within("last", last, Limit::Above(0.0))?;
+                within("last", last, Range::Above(0.0))?;
                 steps("warmup", warmup)?;
                 steps("decay", decay)
             }
             Curve::OneCycle { peak, total, rise, divisor, final_divisor } => {
                 finite([("peak", peak)])?;
                 inside("rise", rise)?;
-                within("divisor", divisor, Limit::Above(0.0))?;
-                within("final_divisor", final_divisor, Limit::Above(0.0))?;
+                within("divisor", divisor, Range::Above(0.0))?;
+                within("final_divisor", final_divisor, Range::Above(0.0))?;
                 if rise * total as f64 <= 1.0 {
                     let limit = format!("above {:.0}, so that its rise has more than one update", 1.0 / rise);
                     return Err(Refusal::new("total", total, limit));
@@ -491,12 +491,12 @@ impl Curve {
     }
 }
 
-fn within(field: &'static str, value: f64, limit: Limit) -> Result<(), Refusal> {
+fn within(field: &'static str, value: f64, limit: Range) -> Result<(), Refusal> {
     limit.check(field, value)
 }
 
 fn finite<const N: usize>(values: [(&'static str, f64); N]) -> Result<(), Refusal> {
-    values.into_iter().try_for_each(|(field, value)| within(field, value, Limit::Finite))
+    values.into_iter().try_for_each(|(field, value)| within(field, value, Range::Finite))
 }
 
 /// A share that leaves something on both sides.

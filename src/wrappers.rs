@@ -1,10 +1,8 @@
 //! What may stand around any rule: averaging, clipping and scaling of gradients before it; a cautious mask,
-//! Lookahead and an average of the weights after it. The Rust twin of `shaders/wrappers.wgsl`.
+//! Lookahead and an average of the weights after it. `shaders/core/wrappers.wgsl` is what they do.
 
-use crate::cpu::Found;
 use crate::error::Refusal;
-use crate::real::Real;
-use crate::rule::Limit;
+use crate::rule::Range;
 use serde::{Deserialize, Serialize};
 
 /// Lookahead: every `k` steps the parameters go back to a point between where they are and where they
@@ -106,12 +104,12 @@ pub struct Wrappers {
     /// Largest magnitude of a gradient, above 0, after both.
     pub max_grad_value: Option<f64>,
     /// Micro-batches, at least 1, whose gradients the host has added up in the gradient buffers: every step
-    /// uses their average, and clips that. Goes with `zero_gradients`. May change from step to step
+    /// uses their average, and clips that. Goes with `zero_grad`. May change from step to step
     /// ([`Optimizer::wrappers_mut`](crate::Optimizer::wrappers_mut)), as where the last batches of an epoch are fewer.
-    pub accumulate: Option<u32>,
+    pub grad_accumulation_steps: Option<u32>,
     /// Every step leaves zeros in the gradient buffers, in the dispatch that used them, also if the step is
     /// skipped. 4 bytes of traffic a parameter.
-    pub zero_gradients: bool,
+    pub zero_grad: bool,
     /// What a gradient that is not finite does. `skip` measures the gradients as `max_grad_norm` does.
     pub non_finite: NonFinite,
     /// Dynamic loss scaling; implies that steps are skipped.
@@ -126,40 +124,7 @@ pub struct Wrappers {
 }
 
 /// Names of the wrappers' slots; they follow the rule's.
-pub const WRAPPER_SLOTS: [&str; 2] = ["slow", "ema"];
-
-/// Values that [`Wrappers::row`] gives.
-pub const WRAPPER_SCALARS: usize = 8;
-
-/// `struct Now` of `shaders/now.wgsl`: what the host says of one recorded step.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct Now {
-    /// Vec4 from the table's first row to the rows of this step.
-    pub rows: u32,
-    /// 0 where the step only converts weights.
-    pub trains: u32,
-    /// Steps between Lookahead's synchronisations.
-    pub k: u32,
-    /// Steps without an overflow before the loss scale grows; 0 without loss scaling.
-    pub interval: u32,
-    /// Lookahead's share of the way forward.
-    pub alpha: f32,
-    /// What an average of the weights takes of the new ones.
-    pub one_minus_decay: f32,
-    /// Largest norm of all gradients.
-    pub max_norm: f32,
-    /// Largest magnitude of a gradient.
-    pub max_value: f32,
-    /// Largest norm of a tensor's gradient.
-    pub max_tensor_norm: f32,
-    /// What the sum of the micro-batches' gradients is multiplied by.
-    pub average: f32,
-    /// Growth of the loss scale.
-    pub growth: f32,
-    /// Back-off of the loss scale.
-    pub backoff: f32,
-}
+pub(crate) const WRAPPER_SLOTS: [&str; 2] = ["slow", "ema"];
 
 impl Wrappers {
     /// Checks the ranges.
@@ -179,23 +144,23 @@ impl Wrappers {
             ("max_grad_value", self.max_grad_value),
         ];
         for (field, value) in positive {
-            value.map_or(Ok(()), |value| Limit::Above(0.0).check(field, value))?;
+            value.map_or(Ok(()), |value| Range::Above(0.0).check(field, value))?;
         }
         if let Some(LossScale { initial, growth, backoff, interval }) = self.loss_scale {
-            Limit::Closed(SMALLEST_SCALE, LARGEST_SCALE).check("loss_scale.initial", initial)?;
-            Limit::AtLeast(1.0).check("loss_scale.growth", growth)?;
+            Range::Closed(SMALLEST_SCALE, LARGEST_SCALE).check("loss_scale.initial", initial)?;
+            Range::AtLeast(1.0).check("loss_scale.growth", growth)?;
             in_unit("loss_scale.backoff", backoff)?;
             if !(1..=1 << 24).contains(&interval) {
                 return Err(Refusal::new("loss_scale.interval", interval, "in [1, 16777216]"));
             }
         }
-        if self.accumulate == Some(0) {
-            return Err(Refusal::new("accumulate", 0, "at least 1"));
+        if self.grad_accumulation_steps == Some(0) {
+            return Err(Refusal::new("grad_accumulation_steps", 0, "at least 1"));
         }
-        self.ema.map_or(Ok(()), |decay| Limit::HalfOpen(0.0, 1.0).check("ema", decay))
+        self.ema.map_or(Ok(()), |decay| Range::HalfOpen(0.0, 1.0).check("ema", decay))
     }
 
-    /// Values kept of each of [`WRAPPER_SLOTS`].
+    /// Values kept of each of the slots `slow` and `ema`.
     pub fn depths(&self) -> [u32; 2] {
         [self.lookahead.is_some().into(), self.ema.is_some().into()]
     }
@@ -206,77 +171,57 @@ impl Wrappers {
     }
 
     /// Whether the gradients are measured before the rule sees them.
-    pub fn measures_gradients(&self) -> bool {
+    pub fn reduces_gradients(&self) -> bool {
         self.max_grad_norm.is_some() || self.max_tensor_norm.is_some() || self.skips()
     }
 
     /// Whether gradients are multiplied by something before the rule sees them.
     pub(crate) fn scales_gradients(&self) -> bool {
         let clips = self.max_grad_norm.is_some() || self.max_tensor_norm.is_some();
-        clips || self.loss_scale.is_some() || self.accumulate.is_some()
+        clips || self.loss_scale.is_some() || self.grad_accumulation_steps.is_some()
     }
 
     /// What the sum of the micro-batches' gradients is multiplied by.
     pub(crate) fn average(&self) -> f64 {
-        1.0 / f64::from(self.accumulate.unwrap_or(1))
-    }
-
-    /// The scalars of the step that takes `t` (1 for the first), for the reference.
-    pub fn row(&self, t: u64) -> [f64; WRAPPER_SCALARS] {
-        let Lookahead { k, alpha } = self.lookahead.unwrap_or_default();
-        let sync = self.lookahead.is_some() && t.is_multiple_of(k.max(1));
-        let one_minus_decay = 1.0 - self.ema.unwrap_or(0.0);
-        let [max_norm, max_tensor_norm, max_value] = self.largest();
-        let [first, sync] = [t == 1, sync].map(|flag| f64::from(u8::from(flag)));
-        [first, sync, alpha, one_minus_decay, max_norm, max_value, max_tensor_norm, self.average()]
+        1.0 / f64::from(self.grad_accumulation_steps.unwrap_or(1))
     }
 
     /// The limits of norms and values; the largest number where there is none.
-    fn largest(&self) -> [f64; 3] {
+    pub(crate) fn largest(&self) -> [f64; 3] {
         let limits = [self.max_grad_norm, self.max_tensor_norm, self.max_grad_value];
         limits.map(|limit| limit.unwrap_or(f64::from(f32::MAX)))
     }
 
-    /// The record of a step for the device.
-    pub(crate) fn now(&self, rows: u32, trains: bool) -> Now {
-        let Lookahead { k, alpha } = self.lookahead.unwrap_or_default();
-        let [max_norm, max_tensor_norm, max_value] = self.largest().map(|limit| limit as f32);
-        let scale = self.loss_scale;
-        Now {
-            rows,
-            trains: trains.into(),
-            // A longer interval than a count of steps can reach is never over.
-            k: k.clamp(1, u64::from(u32::MAX)) as u32,
-            interval: scale.map_or(0, |scale| scale.interval),
-            alpha: alpha as f32,
-            one_minus_decay: (1.0 - self.ema.unwrap_or(0.0)) as f32,
-            max_norm,
-            max_value,
-            max_tensor_norm,
-            average: self.average() as f32,
-            growth: scale.map_or(1.0, |scale| scale.growth) as f32,
-            backoff: scale.map_or(1.0, |scale| scale.backoff) as f32,
-        }
+    /// Whether each wrapper is on, by its name.
+    fn on(&self) -> [(&'static str, bool); 10] {
+        [
+            ("lookahead", self.lookahead.is_some()),
+            ("ema", self.ema.is_some()),
+            ("max_grad_norm", self.max_grad_norm.is_some()),
+            ("max_tensor_norm", self.max_tensor_norm.is_some()),
+            ("max_grad_value", self.max_grad_value.is_some()),
+            ("grad_accumulation_steps", self.grad_accumulation_steps.is_some()),
+            ("zero_grad", self.zero_grad),
+            ("non_finite", self.non_finite == NonFinite::Skip),
+            ("loss_scale", self.loss_scale.is_some()),
+            ("cautious", self.cautious),
+        ]
+    }
+
+    /// Names of the wrappers that are on.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.on().into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect()
+    }
+
+    /// Whether anything stands around the rule.
+    pub fn is_any(&self) -> bool {
+        self.on().into_iter().any(|(_, on)| on)
     }
 
     /// Refuses wrappers that are not `made` with other numbers: what an optimizer's shaders and slots do not have
     /// cannot be switched on, nor what they have off.
     pub(crate) fn only_numbers_changed(&self, made: &Self) -> Result<(), Refusal> {
-        let given = |wrappers: &Self| {
-            [
-                ("lookahead", wrappers.lookahead.is_some()),
-                ("ema", wrappers.ema.is_some()),
-                ("max_grad_norm", wrappers.max_grad_norm.is_some()),
-                ("max_tensor_norm", wrappers.max_tensor_norm.is_some()),
-                ("max_grad_value", wrappers.max_grad_value.is_some()),
-                ("accumulate", wrappers.accumulate.is_some()),
-                ("zero_gradients", wrappers.zero_gradients),
-                ("non_finite", wrappers.non_finite == NonFinite::Skip),
-                ("loss_scale", wrappers.loss_scale.is_some()),
-                ("cautious", wrappers.cautious),
-            ]
-        };
-        for ((field, now), (_, before)) in given(self).into_iter().zip(given(made)) {
+        for ((field, now), (_, before)) in self.on().into_iter().zip(made.on()) {
             if now != before {
                 let word = |on: bool| if on { "on" } else { "off" };
                 let limit = format!("{}, as the optimizer was made; only numbers can change", word(before));
@@ -287,76 +232,10 @@ impl Wrappers {
     }
 }
 
-/// The scalars of the wrappers at one step, in the arithmetic `R`.
-pub(crate) struct Around<R> {
-    first: bool,
-    sync: bool,
-    alpha: R,
-    one_minus_decay: R,
-    max_norm: R,
-    max_value: R,
-    max_tensor_norm: R,
-    average: R,
-}
-
-impl<R: Real> Around<R> {
-    pub(crate) fn from_host(values: &[f64]) -> Self {
-        let [first, sync, alpha, one_minus_decay, max_norm, max_value, max_tensor_norm, average] = *values
-        else {
-            unreachable!("what Wrappers::row gives")
-        };
-        Self {
-            first: first != 0.0,
-            sync: sync != 0.0,
-            alpha: R::host(alpha),
-            one_minus_decay: R::host(one_minus_decay),
-            max_norm: R::host(max_norm),
-            max_value: R::host(max_value),
-            max_tensor_norm: R::host(max_tensor_norm),
-            average: R::host(average),
-        }
-    }
-
-    /// What the tensor's gradient is multiplied by: average, loss scale, both clippings. Norms that are not
-    /// measured are 0.
-    pub(crate) fn gradient_factor(&self, found: &Found<'_, R>) -> R {
-        let one = R::host(1.0);
-        let average = self.average * found.inverse_scale;
-        let over_all = self.max_norm.if_less(found.all_norm, self.max_norm / found.all_norm, one);
-        let norm = found.tensor_norm * found.inverse_scale * over_all;
-        let over_tensor = self.max_tensor_norm.if_less(norm, self.max_tensor_norm / norm, one);
-        average * over_all * over_tensor
-    }
-
-    /// One gradient as the rule sees it.
-    pub(crate) fn clip(&self, g: R, factor: R) -> R {
-        (g * factor).clamp(-self.max_value, self.max_value)
-    }
-
-    /// One parameter: `start` before the rule's step, `theta` after it; the slots where they are kept.
-    pub(crate) fn apply(&self, start: R, theta: R, slow: Option<&mut R>, ema: Option<&mut R>) -> R {
-        let mut theta = theta;
-        if let Some(slow) = slow {
-            if self.first {
-                *slow = start;
-            }
-            if self.sync {
-                *slow = *slow + self.alpha * (theta - *slow);
-                theta = *slow;
-            }
-        }
-        if let Some(ema) = ema {
-            let before = if self.first { start } else { *ema };
-            *ema = before + self.one_minus_decay * (theta - before);
-        }
-        theta
-    }
-}
-
 /// Refuses what is not in (0, 1].
 fn in_unit(field: &'static str, value: f64) -> Result<(), Refusal> {
     if value > 0.0 && value <= 1.0 {
-        return Limit::Above(0.0).check(field, value);
+        return Range::Above(0.0).check(field, value);
     }
     Err(Refusal::new(field, value, "in (0, 1]"))
 }
@@ -364,7 +243,7 @@ fn in_unit(field: &'static str, value: f64) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Reference;
+    use crate::reference::Reference;
 
     #[test]
     fn refuses_what_is_out_of_range() {
@@ -376,8 +255,8 @@ mod tests {
                 "max_tensor_norm = 0 is refused; it must be finite and above 0",
             ),
             (
-                Wrappers { accumulate: Some(0), ..Wrappers::default() },
-                "accumulate = 0 is refused; it must be at least 1",
+                Wrappers { grad_accumulation_steps: Some(0), ..Wrappers::default() },
+                "grad_accumulation_steps = 0 is refused; it must be at least 1",
             ),
             (
                 scaled(LossScale { initial: f64::INFINITY, ..scale }),
@@ -399,14 +278,19 @@ mod tests {
             assert_eq!(wrappers.validate().unwrap_err().to_string(), refusal);
         }
         assert!(scaled(scale).validate().is_ok());
-        let json = r#"{"optimizer": "adamw", "non_finite": "skip", "accumulate": 4, "cautious": true}"#;
-        let setup = crate::Setup::from_json(json).unwrap();
-        assert!(setup.wrappers.skips() && setup.wrappers.cautious && setup.wrappers.accumulate == Some(4));
-        assert!(crate::Setup::from_json(r#"{"optimizer": "adamw", "non_finite": "hide"}"#).is_err());
+        let json =
+            r#"{"optimizer": "adamw", "non_finite": "skip", "grad_accumulation_steps": 4, "cautious": true}"#;
+        let setup = crate::rules::Setup::from_json(json).unwrap();
+        assert!(
+            setup.wrappers.skips()
+                && setup.wrappers.cautious
+                && setup.wrappers.grad_accumulation_steps == Some(4)
+        );
+        assert!(crate::rules::Setup::from_json(r#"{"optimizer": "adamw", "non_finite": "hide"}"#).is_err());
     }
 
-    use crate::optimizers::{Adam, Sgd};
     use crate::rule::Rule;
+    use crate::rules::{Adam, Sgd};
 
     /// The largest distance between a rule with Lookahead and the same rule without, over 60 steps.
     fn distance<M: Rule>(rule: &M, lookahead: Lookahead) -> f64 {

@@ -2,10 +2,12 @@
 //! limit; nothing panics and nothing reaches the host's uncaptured-error handler. Needs no GPU.
 
 use serde_json::{Value, json};
-use wgpu_optim::optimizers::{Adam, MAdam, Prodigy, Sgd};
-use wgpu_optim::shader::WORKGROUP;
+use wgpu_optim::program::WORKGROUP;
+use wgpu_optim::rule::{Config, Range};
+use wgpu_optim::rules::names;
+use wgpu_optim::rules::{Adam, MAdam, Prodigy, Sgd};
 use wgpu_optim::wgpu::{self, BufferUsages, Limits};
-use wgpu_optim::{AnyRule, BufferRange, Config, Error, Limit, Optimizer, Options, ParamSet, REGISTRY, names};
+use wgpu_optim::{AnyRule, BufferRange, Error, Optimizer, Options, ParamSet, REGISTRY};
 
 /// A device that executes nothing but validates everything. Errors that nobody scoped panic.
 fn device_with(change: impl FnOnce(&mut Limits)) -> (wgpu::Device, wgpu::Queue) {
@@ -41,20 +43,20 @@ fn says<T>(result: Result<T, Error>, parts: &[&str]) -> Error {
 }
 
 /// Values outside a range, the nearest ones among them.
-fn outside(limit: Limit) -> Vec<f64> {
+fn outside(limit: Range) -> Vec<f64> {
     let near = match limit {
-        Limit::AtLeast(low) => vec![low.next_down(), low - 1.0],
-        Limit::Above(low) => vec![low, low - 1.0],
-        Limit::HalfOpen(low, high) => vec![low.next_down(), high, high + 1.0],
-        Limit::Closed(low, high) => vec![low.next_down(), high.next_up(), high + 1.0],
-        Limit::Finite => vec![],
+        Range::AtLeast(low) => vec![low.next_down(), low - 1.0],
+        Range::Above(low) => vec![low, low - 1.0],
+        Range::HalfOpen(low, high) => vec![low.next_down(), high, high + 1.0],
+        Range::Closed(low, high) => vec![low.next_down(), high.next_up(), high + 1.0],
+        Range::Finite => vec![],
     };
     near.into_iter().chain([f64::NAN, f64::INFINITY, f64::NEG_INFINITY]).collect()
 }
 
-fn numbers(rule: &AnyRule) -> Vec<(&'static str, Limit)> {
+fn numbers(rule: &AnyRule) -> Vec<(&'static str, Range)> {
     let mut all = vec![];
-    rule.clone().method_mut().numbers(&mut |name, _, limit| all.push((name, limit)));
+    rule.clone().rule_mut().numbers(&mut |name, _, limit| all.push((name, limit)));
     all
 }
 
@@ -74,7 +76,7 @@ fn every_number_is_checked() {
         for (field, limit) in numbers(&config) {
             for value in outside(limit) {
                 let mut wrong = config.clone();
-                wrong.method_mut().numbers(&mut |name, number, _| {
+                wrong.rule_mut().numbers(&mut |name, number, _| {
                     if name == field {
                         *number = value;
                     }
@@ -86,7 +88,7 @@ fn every_number_is_checked() {
                 let mut kept = config.clone();
                 let refusal = kept.set(field, value).unwrap_err();
                 assert_eq!((refusal.field, refusal.value), (field, value.to_string()));
-                assert_eq!(kept.method().to_json(), config.method().to_json(), "nothing was set");
+                assert_eq!(kept.rule().to_json(), config.rule().to_json(), "nothing was set");
                 if value.is_finite() {
                     let json = json!({"optimizer": config.name(), field: value}).to_string();
                     says(AnyRule::from_json(&json), &[field, &value.to_string(), &limit.to_string()]);
@@ -143,7 +145,7 @@ fn unknown_options_and_wrong_types() {
         says_json(json!({"optimizer": name, "learning_rate": 0.1}), &[name, "learning_rate", "lr"]);
 
         let rule = AnyRule::named(name).unwrap();
-        let options = rule.method().to_json();
+        let options = rule.rule().to_json();
         for (option, value) in options.as_object().unwrap().iter().filter(|(key, _)| *key != "optimizer") {
             for wrong in [json!([]), json!({"a": 1}), json!("nonsense")] {
                 let (option, text) = (option.as_str(), wrong.to_string());
@@ -159,8 +161,8 @@ fn unknown_options_and_wrong_types() {
 #[test]
 fn json_of_a_rule_gives_the_rule() {
     for config in configs() {
-        let json = config.method().to_json();
-        assert_eq!(AnyRule::from_json(&json.to_string()).unwrap().method().to_json(), json);
+        let json = config.rule().to_json();
+        assert_eq!(AnyRule::from_json(&json.to_string()).unwrap().rule().to_json(), json);
     }
 }
 
@@ -347,7 +349,8 @@ fn what_belongs_to_another_device() {
 fn handles_of_another_set() {
     let (device, queue) = device();
     let (ours, theirs) = (one_tensor(&device, 8), one_tensor(&device, 8));
-    let (tensor, group) = (theirs.find("w").unwrap(), theirs.tensors()[0].group);
+    let tensor = theirs.find("w").unwrap();
+    let group = theirs.group_of(tensor).unwrap();
     let parts = ["tensor handle 0 is not of this parameter set, which has 1"];
     let encoder = &mut encoder(&device);
     says(ours.tensor(tensor), &parts);
@@ -368,7 +371,10 @@ fn handles_of_another_set() {
     params.tensor("w", [1], group);
     says(params.build(&device), &parts);
     // A clone is the same set.
-    assert!(theirs.clone().param(tensor).is_ok() && optimizer.group(ours.tensors()[0].group).is_ok());
+    assert!(
+        theirs.clone().param(tensor).is_ok()
+            && optimizer.group(ours.group_of(ours.find("w").unwrap()).unwrap()).is_ok()
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 
 use common::run::{BINDABLE, GUARD, Home, Run, gradients, parameters, read_words, resolve};
 use common::{Gpu, gpu_main, trial};
-use wgpu_optim::optimizers::Sgd;
+use wgpu_optim::rules::Sgd;
 use wgpu_optim::{AnyRule, Options, Packing, ParamSet, REGISTRY};
 
 fn tile(tile: u32) -> Options {
@@ -84,7 +84,7 @@ fn empty_groups_and_tensors(gpu: &Gpu, config: &AnyRule) {
     let before = run.read();
     let (_, worst) = run.checked_step(&before, &gradients(2, 0, &lens));
     assert!(worst.units <= 1.0, "{}", worst.place);
-    let dispatches = common::dispatches(wgpu_optim::Config::method(config));
+    let dispatches = common::dispatches(wgpu_optim::rule::Config::rule(config));
     assert_eq!(run.optimizer.dispatches_per_step(), dispatches);
 
     let mut nothing = Run::new(gpu, &configs[..1], &[(0, 0)], BINDABLE, &Options::default());
@@ -168,12 +168,8 @@ fn main() {
         ];
         for entry in REGISTRY {
             // The variant with the most slots.
-            let kept = |config: &AnyRule| {
-                let method = wgpu_optim::Config::method(config);
-                let mut depths = vec![0; method.slots().len()];
-                method.keeps(&mut depths);
-                depths.iter().sum::<u32>()
-            };
+            let kept =
+                |config: &AnyRule| common::program(config).slots.iter().map(|slot| slot.depth).sum::<u32>();
             let config = (entry.variants)().into_iter().max_by_key(kept).unwrap();
             for (name, claim) in claims {
                 let config = config.clone();

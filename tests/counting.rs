@@ -6,10 +6,9 @@ mod common;
 
 use common::run::{BINDABLE, Run, gradients, parameters};
 use common::{Gpu, gpu_main, trial, turns};
-use wgpu_optim::{
-    AnyRule, Config, Error, FieldKind, GroupId, Lookahead, LossScale, Memory, NonFinite, Options, REGISTRY,
-    Reference, Wrappers,
-};
+use wgpu_optim::reference::Reference;
+use wgpu_optim::rule::{Config, FieldKind, HostState};
+use wgpu_optim::{AnyRule, Error, GroupId, Lookahead, LossScale, NonFinite, Options, REGISTRY, Wrappers};
 
 const LENS: [usize; 3] = [1, 1500, 70];
 const TENSORS: [(usize, usize); 3] = [(1, 0), (1500, 1), (70, 0)];
@@ -43,7 +42,7 @@ fn drop_a_step(run: &mut Run<'_>) {
 }
 
 fn group(run: &Run<'_>) -> GroupId {
-    run.params.tensors()[0].group
+    run.params.group_of(run.tensors[0]).unwrap()
 }
 
 fn theta(run: &Run<'_>) -> f64 {
@@ -254,7 +253,7 @@ fn conversions(gpu: &Gpu) {
     let everything = Wrappers {
         cautious: true,
         lookahead: Some(Lookahead { k: 4, alpha: 0.5 }),
-        zero_gradients: true,
+        zero_grad: true,
         loss_scale: Some(LossScale { initial: 1024.0, interval: 4, ..LossScale::default() }),
         ..Wrappers::default()
     };
@@ -285,20 +284,21 @@ fn conversions(gpu: &Gpu) {
 /// The divisor of micro-batches, and every other number around the rule, can change from step to step; what is on or
 /// off can not.
 fn numbers_around_the_rule(gpu: &Gpu) {
-    let around = Wrappers { accumulate: Some(4), max_grad_norm: Some(8.0), ..Wrappers::default() };
+    let around =
+        Wrappers { grad_accumulation_steps: Some(4), max_grad_norm: Some(8.0), ..Wrappers::default() };
     let mut run = single(gpu, SGD, around, 1);
     run.step(&[vec![4.0]]);
     close(theta(&run), 0.9);
-    run.optimizer.wrappers_mut().accumulate = Some(2);
+    run.optimizer.wrappers_mut().grad_accumulation_steps = Some(2);
     run.step(&[vec![4.0]]);
     close(theta(&run), 0.7);
     run.optimizer.wrappers_mut().max_grad_norm = Some(1.0);
     run.step(&[vec![4.0]]);
     close(theta(&run), 0.6);
     for wrappers in [
-        Wrappers { accumulate: None, ..around },
+        Wrappers { grad_accumulation_steps: None, ..around },
         Wrappers { cautious: true, ..around },
-        Wrappers { accumulate: Some(0), ..around },
+        Wrappers { grad_accumulation_steps: Some(0), ..around },
     ] {
         let before = run.optimizer.steps();
         *run.optimizer.wrappers_mut() = wrappers;
@@ -311,18 +311,18 @@ fn numbers_around_the_rule(gpu: &Gpu) {
 /// Host scalars are what their kinds say: what is set does not follow the count, and what follows the count is not
 /// the rate's, except where a rule averages its rates.
 fn kinds_of_host_scalars(config: &AnyRule) {
-    let method = config.method();
+    let rule = config.rule();
     let row = |config: &AnyRule, t: u64| {
-        let (mut row, mut memory) = (vec![0.0; method.fields().len()], Memory::default());
+        let (mut row, mut memory) = (vec![0.0; rule.spec().fields.len()], HostState::default());
         for t in 1..=t {
-            config.method().host_row(t, &mut memory, &mut row);
+            config.rule().host_scalars(t, &mut memory, &mut row);
         }
         (row, memory)
     };
     let (first, _) = row(config, 1);
     for t in [2, 3, 10, 500] {
         let (now, _) = row(config, t);
-        for ((field, first), now) in method.fields().iter().zip(&first).zip(now) {
+        for ((field, first), now) in rule.spec().fields.iter().zip(&first).zip(now) {
             if field.kind.is_of_now() {
                 assert_eq!(*first, now, "{} follows the count, step {t}", field.name);
             }
@@ -335,8 +335,8 @@ fn kinds_of_host_scalars(config: &AnyRule) {
     if other.get("lr").is_some() {
         other.set("lr", 0.37).unwrap();
         let ((a, memory), (b, _)) = (row(config, 7), row(&other, 7));
-        for ((field, a), b) in method.fields().iter().zip(a).zip(b) {
-            let averages_rates = memory != Memory::default();
+        for ((field, a), b) in rule.spec().fields.iter().zip(a).zip(b) {
+            let averages_rates = memory != HostState::default();
             assert!(
                 !field.kind.is_counted() || averages_rates || a == b,
                 "{} follows the rate and the count",

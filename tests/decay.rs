@@ -8,9 +8,9 @@ use common::{Gpu, gpu_main, trial};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use wgpu_optim::{
-    AnyRule, Config, Limit, Memory, Options, REGISTRY, Real, Reference, Rule, Visit, Wrappers, equation,
-};
+use wgpu_optim::reference::Reference;
+use wgpu_optim::rule::{Config, HostState, Number, Real, Rule};
+use wgpu_optim::{AnyRule, Options, REGISTRY, Wrappers, equation, numbers};
 
 fn cautious() -> Wrappers {
     Wrappers { cautious: true, ..Wrappers::default() }
@@ -102,15 +102,10 @@ impl Rule for Kept {
     fn update<R: Real>(_: R, g: R, _: &mut State<R>, h: &Hyper<R>) -> R {
         h.lr * h.keep * g
     }
-    fn hyper(&self, _: u64, _: &mut Memory) -> Hyper<f64> {
+    fn hyper(&self, _: u64, _: &mut HostState) -> Hyper<f64> {
         Hyper { lr: self.lr, keep: 0.5 }
     }
-    fn numbers(&mut self, each: Visit<'_>) {
-        each("lr", &mut self.lr, Limit::AtLeast(0.0));
-    }
-    fn keeps(&self) -> State<u32> {
-        State(std::marker::PhantomData)
-    }
+    const NUMBERS: &'static [Number<Self>] = &numbers! { Self; lr: AtLeast(0.0) };
     fn variants() -> Vec<Self> {
         vec![Self { lr: 0.1 }]
     }
@@ -188,7 +183,7 @@ pub fn main() {
             claims.into_iter().map(|(name, claim)| trial(adapter, name, claim)).collect();
         for entry in REGISTRY {
             for (i, config) in (entry.variants)().into_iter().enumerate() {
-                if !config.method().decays() || config.get("weight_decay").is_none_or(|wd| wd == 0.0) {
+                if !config.rule().spec().decays || config.get("weight_decay").is_none_or(|wd| wd == 0.0) {
                     continue;
                 }
                 let name = format!("{} variant {i}: masked parameters only decay", entry.name);

@@ -4,7 +4,7 @@
 mod common;
 
 use common::run::{BINDABLE, Run, gradients, parameters};
-use common::{Gpu, gpu_main, trial};
+use common::{Gpu, gpu_main, trial_of_its_own};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use wgpu_optim::wgpu::{self, Adapter};
@@ -19,7 +19,7 @@ fn main() {
             let config = (entry.variants)().remove(1);
             let name = format!("{}: destroyed in mid-run", entry.name);
             let own = adapter.clone();
-            trials.push(trial(adapter, name, move |gpu| destroyed(gpu, &own, &config)));
+            trials.push(trial_of_its_own(adapter, name, move |gpu| destroyed(gpu, &own, &config)));
         }
         trials
     });
@@ -52,7 +52,7 @@ fn destroyed(gpu: &Gpu, adapter: &Adapter, config: &AnyRule) {
     }
     let read = run.read();
     let tensor = run.tensors[0];
-    let slot = run.optimizer.slots().first().copied();
+    let slot = run.optimizer.slots().first().map(ToString::to_string);
     let mut recorded = gpu.encoder();
     let in_flight = run.params.download_param(&mut recorded, tensor).unwrap();
     gpu.submit(recorded);
@@ -68,7 +68,7 @@ fn destroyed(gpu: &Gpu, adapter: &Adapter, config: &AnyRule) {
         lost(run.optimizer.prepare(&mut gpu.encoder()), "a prepared step");
         assert_eq!(run.optimizer.steps(), 3, "a step that was not taken does not count");
         lost(run.params.read_param_blocking(&gpu.queue, tensor), "reading parameters");
-        if let Some(slot) = slot {
+        if let Some(slot) = &slot {
             lost(run.optimizer.read_slot_blocking(&gpu.queue, tensor, slot), "reading a slot");
         }
     }

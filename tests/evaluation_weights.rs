@@ -5,9 +5,10 @@ mod common;
 
 use common::run::{BINDABLE, Run, gradients, parameters};
 use common::{Gpu, gpu_main, trial};
-use wgpu_optim::optimizers::ScheduleFreeAdamW;
-use wgpu_optim::reference::{Words, expect_step, host_row};
-use wgpu_optim::{AnyRule, Config, Memory, Options, Wrappers};
+use wgpu_optim::reference::{Words, expect_step, host_scalars};
+use wgpu_optim::rule::{Config, HostState};
+use wgpu_optim::rules::ScheduleFreeAdamW;
+use wgpu_optim::{AnyRule, Options, Wrappers};
 
 /// Every word of every step inside the interval, through several switches; while evaluating nothing moves, and
 /// no conversion moves a slot.
@@ -17,24 +18,23 @@ fn switches(gpu: &Gpu) {
     };
     let lens = [1027];
     let mut run = Run::new(gpu, &[rule(false)], &[(lens[0], 0)], BINDABLE, &Options::default());
-    let group = run.params.tensors()[0].group;
+    let group = run.params.group_of(run.tensors[0]).unwrap();
     run.write_theta(&parameters(1, &lens));
-    let (mut before, mut memory, mut was) = (run.read(), Memory::default(), false);
+    let (mut before, mut host, mut was) = (run.read(), HostState::default(), false);
     let (mut trained, mut switched) = (0, 0);
     for (step, evaluate) in (1..).zip([0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 0, 1, 0, 0].map(|flag| flag == 1)) {
         let config = rule(evaluate);
         *run.optimizer.group_mut(group).unwrap() = config.clone();
         let g = gradients(3, step, &lens);
         run.step(&g);
-        let (after, method) = (run.read(), config.method());
+        let (after, rule) = (run.read(), config.rule());
         // Only steps that train count.
-        let (t, mut conversion) = (trained + 1, memory);
-        let memory = if was || evaluate { &mut conversion } else { &mut memory };
-        let row = host_row(method, &Wrappers::default(), t, memory);
+        let (t, mut conversion) = (trained + 1, host);
+        let scalars = host_scalars(rule, t, if was || evaluate { &mut conversion } else { &mut host });
         let (theta, slots) = (&before.theta[0], &before.slots[0]);
-        let words = Words { method, row: &row, shape: &[], theta, g: &g[0], evaluates: was, slots };
-        let expected = expect_step(t, &Wrappers::default(), &[words]).remove(0);
-        let inside = |words: &[f32], expected: &[(f64, wgpu_optim::Interval)]| {
+        let words = Words { rule, scalars: &scalars, shape: &[], theta, g: &g[0], evaluates: was, slots };
+        let expected = expect_step(t, &Wrappers::default(), None, &[words]).0.remove(0);
+        let inside = |words: &[f32], expected: &[(f64, wgpu_optim::arithmetic::Interval)]| {
             words.iter().zip(expected).all(|(word, (_, allowed))| allowed.contains(f64::from(*word)))
         };
         assert!(inside(&after.theta[0], &expected.theta), "step {step}: theta");

@@ -16,7 +16,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use std::path::Path;
 use std::sync::Arc;
 use trajectory::{NoRule, Recorded, Trajectory};
-use wgpu_optim::{Config, REGISTRY, Setup, Wrappers};
+use wgpu_optim::rule::Config;
+use wgpu_optim::{REGISTRY, Setup, Wrappers};
 
 /// Recordings that there must be.
 const RECORDINGS: usize = 147;
@@ -84,7 +85,7 @@ pub fn main() {
                 assert!(distance.share > 0.0, "an f32 run that agrees in every bit was not compared");
                 let Wrappers { max_grad_norm, cautious, .. } = rule.wrappers;
                 let around = [max_grad_norm.is_some(), cautious].into_iter().filter(|around| *around).count();
-                let expected = common::dispatches(rule.rule.method()) + 2 * around;
+                let expected = common::dispatches(rule.rule.rule()) + 2 * around;
                 assert_eq!(dispatches, expected, "dispatches a step for all tensors");
             }));
         }

@@ -5,7 +5,8 @@ mod common;
 
 use common::run::{BINDABLE, Home, check};
 use common::{gpu_main, trial};
-use wgpu_optim::{Config, Lookahead, NonFinite, Options, Packing, REGISTRY, Wrappers};
+use wgpu_optim::rule::Config;
+use wgpu_optim::{Lookahead, NonFinite, Options, Packing, REGISTRY, Wrappers};
 
 const STEPS: u64 = 10;
 
@@ -30,8 +31,8 @@ pub fn main() {
                 });
                 let cautious = around(Wrappers {
                     cautious: true,
-                    accumulate: Some(3),
-                    zero_gradients: true,
+                    grad_accumulation_steps: Some(3),
+                    zero_grad: true,
                     non_finite: NonFinite::Skip,
                     max_tensor_norm: Some(10.0),
                     ..Wrappers::default()
@@ -48,7 +49,7 @@ pub fn main() {
                     trials.push(trial(adapter, name.clone(), move |gpu| {
                         let worst = check(gpu, &config, home, &options, STEPS);
                         println!("worst {name} on {}: {:.3} of the interval", gpu.name, worst.units);
-                        let json = config.method().to_json();
+                        let json = config.rule().to_json();
                         assert!(
                             worst.units <= 1.0,
                             "{json}: {:.3} of the interval at {}",

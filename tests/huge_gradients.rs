@@ -6,7 +6,8 @@ mod common;
 
 use common::run::{BINDABLE, Run, Worst, gradients, parameters};
 use common::{Gpu, gpu_main, trial};
-use wgpu_optim::{AnyRule, Config, Options, REGISTRY, Wrappers};
+use wgpu_optim::rule::Config;
+use wgpu_optim::{AnyRule, Options, REGISTRY, Wrappers};
 
 const LENS: [usize; 2] = [40, 7];
 
@@ -31,7 +32,7 @@ fn steps(gpu: &Gpu, config: &AnyRule, wrappers: Wrappers) -> (Worst, bool, bool)
     }
     let finite = |x: &f32| x.is_finite();
     let all = words.theta.iter().chain(words.slots.iter().flatten()).flatten().all(finite);
-    (worst, all && words.carried.iter().all(finite), moved)
+    (worst, all && words.device.iter().all(finite), moved)
 }
 
 fn the_reference_agrees(gpu: &Gpu, config: &AnyRule) {
@@ -46,8 +47,8 @@ fn clipping_is_a_way_out(gpu: &Gpu, config: &AnyRule) {
     ] {
         let (worst, finite, moved) = steps(gpu, config, wrappers);
         assert!(worst.units <= 1.0, "{worst:?}");
-        assert!(finite, "{}: something is not finite, with {wrappers:?}", config.method().to_json());
-        assert!(moved, "{}: the parameter stands still, with {wrappers:?}", config.method().to_json());
+        assert!(finite, "{}: something is not finite, with {wrappers:?}", config.rule().to_json());
+        assert!(moved, "{}: the parameter stands still, with {wrappers:?}", config.rule().to_json());
     }
 }
 

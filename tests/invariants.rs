@@ -4,8 +4,9 @@
 mod common;
 
 use common::run::{BINDABLE, Home, Run, Words, gradients, parameters};
-use common::{Gpu, gpu_main, has_lines, trial};
-use wgpu_optim::{AnyRule, Config, Options, Packing, REGISTRY, Scope};
+use common::{Gpu, gpu_main, trial};
+use wgpu_optim::rule::{Config, Scope};
+use wgpu_optim::{AnyRule, Options, Packing, REGISTRY};
 
 const STEPS: u64 = 6;
 
@@ -37,7 +38,7 @@ fn run_steps(run: &mut Run, theta: &[Vec<f32>], lens: &[usize], steps: u64) -> W
 
 /// One optimizer over two groups gives the bits of two optimizers over one group each.
 fn group_equals_separate_optimizer(gpu: &Gpu, config: &AnyRule) {
-    if measures(config) && config.method().scope() == Scope::All {
+    if measures(config) && config.rule().spec().scope == Scope::All {
         return; // its groups act on one another
     }
     let configs = [config.clone(), other(config)];
@@ -61,7 +62,7 @@ fn group_equals_separate_optimizer(gpu: &Gpu, config: &AnyRule) {
         let pick = Words {
             theta: members.iter().map(|i| together.theta[*i].clone()).collect(),
             slots: members.iter().map(|i| together.slots[*i].clone()).collect(),
-            carried: vec![],
+            device: vec![],
         };
         // A slot that only the other group needs exists in the common optimizer too.
         assert_same_bits(&bits(&alone.theta), &bits(&pick.theta), &format!("group {group}"));
@@ -86,12 +87,12 @@ fn assert_same_bits(got: &[Vec<u32>], expected: &[Vec<u32>], what: &str) {
 
 /// Whether the rate follows from the number of steps alone, as it may for Adafactor.
 fn has_its_own_rate(config: &AnyRule) -> bool {
-    config.method().to_json()["relative_step"] == true
+    config.rule().to_json()["relative_step"] == true
 }
 
 /// Whether elements of a tensor, or of all, act on one another through a norm.
 fn measures(config: &AnyRule) -> bool {
-    config.method().measures() && config.method().fields().iter().any(|field| field.kind.is_measured())
+    config.rule().reduces() && config.rule().spec().results().next().is_some()
 }
 
 fn bits(words: &[Vec<f32>]) -> Vec<Vec<u32>> {
@@ -105,7 +106,7 @@ fn any_split_gives_the_same_bits(gpu: &Gpu, config: &AnyRule) {
     let total: usize = lens.iter().sum();
     let theta = parameters(4, &[total]).concat();
     let flat = |words: &Words| {
-        if has_lines(config.method()) {
+        if config.rule().spec().is_factored() {
             return vec![words.bits()]; // only compared with the same tensors
         }
         let mut all: Vec<Vec<f32>> = vec![words.theta.concat()];
@@ -185,7 +186,8 @@ fn recording_does_not_matter(gpu: &Gpu, config: &AnyRule) {
     };
     // A schedule, so that each step has host scalars of its own.
     let schedule = |run: &mut Run, step: u64| {
-        for (group, config) in run.params.tensors().iter().map(|t| t.group).zip(&configs).collect::<Vec<_>>()
+        for (group, config) in
+            run.tensors.iter().map(|id| run.params.group_of(*id).unwrap()).zip(&configs).collect::<Vec<_>>()
         {
             if let Some(lr) = config.get("lr") {
                 run.optimizer.group_mut(group).unwrap().set("lr", lr / (step + 1) as f64).unwrap();
@@ -273,7 +275,7 @@ fn zero_rate_moves_nothing(gpu: &Gpu, config: &AnyRule) {
     // Theta + 0 may lose the sign of a zero, nothing else.
     let unsigned = |x: &Vec<Vec<f32>>| x.concat().iter().map(|x| x.abs().to_bits()).collect::<Vec<_>>();
     assert_eq!(unsigned(&words.theta), unsigned(&theta));
-    let group = run.params.tensors()[0].group;
+    let group = run.params.group_of(run.tensors[0]).unwrap();
     run.optimizer.group_mut(group).unwrap().set("lr", lr).unwrap();
     // RAdam rests in its first five steps when told to, whatever the rate.
     for step in 3..6 {

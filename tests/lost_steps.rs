@@ -4,7 +4,7 @@
 mod common;
 
 use common::run::{BINDABLE, Run, gradients};
-use common::{Gpu, gpu_main, trial, turns};
+use common::{Gpu, gpu_main, trial_of_its_own, turns};
 use wgpu_optim::{AnyRule, Error, Options, REGISTRY};
 
 const LENS: [usize; 2] = [1000, 7];
@@ -29,9 +29,9 @@ fn no_step_after_a_loss(gpu: &Gpu, config: &AnyRule) {
 
 pub fn main() {
     gpu_main("lost_steps", |adapter| {
-        let one = |entry: &wgpu_optim::optimizers::Entry| {
+        let one = |entry: &wgpu_optim::rules::Entry| {
             let config = (entry.default)();
-            trial(adapter, format!("{}: no step after a loss", entry.name), move |gpu| {
+            trial_of_its_own(adapter, format!("{}: no step after a loss", entry.name), move |gpu| {
                 no_step_after_a_loss(gpu, &config)
             })
         };

@@ -8,8 +8,9 @@ use common::run::{BINDABLE, Home, Run, gradients, parameters, resolve};
 use common::{Gpu, gpu_main, trial};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use wgpu_optim::optimizers::{Lamb, Sgd};
-use wgpu_optim::{AnyRule, LossScale, Options, Packing, REGISTRY, Reference, Wrappers};
+use wgpu_optim::reference::Reference;
+use wgpu_optim::rules::{Lamb, Sgd};
+use wgpu_optim::{AnyRule, LossScale, Options, Packing, REGISTRY, Wrappers};
 
 fn around(wrappers: Wrappers) -> Options {
     let mut options = Options::default();
@@ -101,7 +102,7 @@ fn quotients_survive(gpu: &Gpu) {
         ("max_tensor_norm", sgd, tensor),
         ("both", sgd, Wrappers { max_tensor_norm: Some(0.5), ..clip }),
         ("both, the other way", sgd, Wrappers { max_grad_norm: Some(2.0), ..tensor }),
-        ("accumulate", sgd, Wrappers { accumulate: Some(4), ..clip }),
+        ("grad_accumulation_steps", sgd, Wrappers { grad_accumulation_steps: Some(4), ..clip }),
         ("loss scale", sgd, Wrappers { loss_scale: scaled(2.0), ..clip }),
         ("gclip", r#"{"optimizer": "gclip", "lr": 1}"#, Wrappers::default()),
         ("lars", r#"{"optimizer": "lars", "lr": 1, "trust_coefficient": 1}"#, Wrappers::default()),

@@ -2,20 +2,19 @@
 //! accepted gives rows that f32 holds, for every rule, number and extreme; the rest is refused with its name. Needs no
 //! GPU.
 
+use wgpu_optim::reference::Reference;
+use wgpu_optim::rule::{Config, HostState, Range};
 use wgpu_optim::wgpu;
-use wgpu_optim::{
-    AnyRule, Config, Error, Limit, Lookahead, LossScale, Memory, Optimizer, Options, ParamSet, REGISTRY,
-    Reference, Wrappers,
-};
+use wgpu_optim::{AnyRule, Error, Lookahead, LossScale, Optimizer, Options, ParamSet, REGISTRY, Wrappers};
 
 /// Numbers at and beyond the ends of f32 and of each range.
-fn extremes(limit: Limit) -> Vec<f64> {
+fn extremes(limit: Range) -> Vec<f64> {
     let ends = match limit {
-        Limit::AtLeast(low) | Limit::Above(low) => vec![low],
-        Limit::HalfOpen(low, high) | Limit::Closed(low, high) => {
+        Range::AtLeast(low) | Range::Above(low) => vec![low],
+        Range::HalfOpen(low, high) | Range::Closed(low, high) => {
             vec![low, high, high.next_down(), high - 1e-6]
         }
-        Limit::Finite => vec![],
+        Range::Finite => vec![],
     };
     let common =
         [0.0, 5e-324, 1e-46, 1e-40, 1.2e-38, 1e-20, 1.0, 1e20, 3.4e38, 1e39, 1e300, f64::INFINITY, f64::NAN];
@@ -24,7 +23,7 @@ fn extremes(limit: Limit) -> Vec<f64> {
 
 fn with(config: &AnyRule, field: &str, value: f64) -> AnyRule {
     let mut changed = config.clone();
-    changed.method_mut().numbers(&mut |name, number, _| {
+    changed.rule_mut().numbers(&mut |name, number, _| {
         if name == field {
             *number = value;
         }
@@ -33,11 +32,11 @@ fn with(config: &AnyRule, field: &str, value: f64) -> AnyRule {
 }
 
 fn rows_are_finite(config: &AnyRule, what: &str) {
-    let method = config.method();
+    let rule = config.rule();
     for t in [1, 2, 3, 10, 1000, 1 << 24] {
-        let mut row = vec![0.0; method.fields().len()];
-        method.host_row(t, &mut Memory::default(), &mut row);
-        for (field, value) in method.fields().iter().zip(row) {
+        let mut row = vec![0.0; rule.spec().fields.len()];
+        rule.host_scalars(t, &mut HostState::default(), &mut row);
+        for (field, value) in rule.spec().fields.iter().zip(row) {
             assert!((value as f32).is_finite(), "{what}: {} = {value:e} at step {t}", field.name);
         }
     }
@@ -48,7 +47,7 @@ fn what_is_accepted_can_be_used() {
     let (mut accepted, mut refused) = (0, 0);
     for config in REGISTRY.iter().flat_map(|entry| (entry.variants)()) {
         let mut numbers = vec![];
-        config.clone().method_mut().numbers(&mut |name, _, limit| numbers.push((name, limit)));
+        config.clone().rule_mut().numbers(&mut |name, _, limit| numbers.push((name, limit)));
         for (field, limit) in numbers {
             for value in extremes(limit) {
                 let what = format!("{}: {field} = {value:e}", config.name());
@@ -78,8 +77,8 @@ fn what_is_accepted_can_be_used() {
 }
 
 fn method_has(config: &AnyRule, name: &str) -> bool {
-    let mut known = config.method().fields().iter().any(|field| field.name == name);
-    config.clone().method_mut().numbers(&mut |number, _, _| known |= number == name);
+    let mut known = config.rule().spec().fields.iter().any(|field| field.name == name);
+    config.clone().rule_mut().numbers(&mut |number, _, _| known |= number == name);
     known
 }
 

@@ -5,8 +5,9 @@ mod common;
 
 use common::run::{BINDABLE, Run, Worst, check};
 use common::{Gpu, describe, gpu_main, trial};
-use wgpu_optim::optimizers::Entry;
-use wgpu_optim::{AnyRule, Config, Options, REGISTRY};
+use wgpu_optim::rule::Config;
+use wgpu_optim::rules::Entry;
+use wgpu_optim::{AnyRule, Options, REGISTRY};
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 const START: &str = "<!-- rules -->\n";
@@ -22,20 +23,12 @@ fn source(wgsl: &str) -> String {
 }
 
 /// Slots kept and bytes read and written a parameter.
-fn cost(config: &AnyRule) -> (Vec<&'static str>, u32) {
-    let method = config.method();
-    let mut depths = vec![0; method.slots().len()];
-    method.keeps(&mut depths);
-    let is_line = |slot: usize| method.slot_kinds()[slot] != wgpu_optim::SlotKind::Element;
-    let kept = (0..depths.len()).filter(|slot| depths[*slot] > 0 || is_line(*slot));
-    let names = kept.map(|slot| method.slots()[slot]).collect();
-    let kept = depths.iter().filter(|depth| **depth > 0).count() as u32;
+fn cost(config: &AnyRule) -> (Vec<String>, u64) {
     // Parameter and gradient are read, the parameter is written; of each slot one value is read and written.
-    // A rule with norms reads parameter, gradient and, if it measures with them, slots once more; one with rows
+    // A rule with norms reads parameter, gradient and, if its terms need them, slots once more; one with rows
     // and columns reads the gradient once for each.
-    let measured = if wgpu_optim::shader::measured_fields(method) > 0 { 8 + 4 * kept } else { 0 };
-    let lines = if common::has_lines(method) { 8 } else { 0 };
-    (names, 12 + 8 * kept + measured + lines)
+    let program = common::program(config);
+    (program.slot_names().map(Into::into).collect(), program.bytes_per_parameter)
 }
 
 fn worst(gpu: &Gpu, entry: &Entry) -> f64 {
@@ -69,12 +62,12 @@ fn after_a_huge_gradient(gpu: &Gpu, entry: &Entry) -> &'static str {
 
 fn row(gpu: &Gpu, entry: &Entry, worst: f64) -> String {
     let costs = (entry.variants)().into_iter().chain([(entry.default)()]).map(|config| cost(&config).1);
-    let (least, most) = costs.fold((u32::MAX, 0), |(least, most), bytes| (least.min(bytes), most.max(bytes)));
+    let (least, most) = costs.fold((u64::MAX, 0), |(least, most), bytes| (least.min(bytes), most.max(bytes)));
     let range = if least == most { format!("{least}") } else { format!("{least} to {most}") };
     let (slots, _) = cost(&(entry.default)());
     let state = if slots.is_empty() { "none".into() } else { slots.join(", ") };
     let presets: String = entry.presets.iter().map(|(name, _)| format!(", `{name}`")).collect();
-    let source = source((entry.default)().method().wgsl());
+    let source = source((entry.default)().rule().spec().wgsl);
     let huge = after_a_huge_gradient(gpu, entry);
     format!("| `{}`{presets} | {source} | {state} | {range} | {worst:.2} | {huge} |\n", entry.name)
 }

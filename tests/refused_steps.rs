@@ -5,7 +5,8 @@ mod common;
 
 use common::run::{BINDABLE, Run, Words, gradients, parameters};
 use common::{Gpu, gpu_main, trial};
-use wgpu_optim::{AnyRule, Config, Error, Options, REGISTRY};
+use wgpu_optim::rule::Config;
+use wgpu_optim::{AnyRule, Error, Options, REGISTRY};
 
 const LENS: [usize; 3] = [700, 5, 1301];
 const STEPS: u64 = 6;
@@ -49,7 +50,7 @@ fn steps(gpu: &Gpu, config: &AnyRule, disturb: impl Fn(&mut Run)) -> Words {
 
 /// Changes a group, sees two steps refused with an error, and changes it back.
 fn refused(run: &mut Run, changed: usize, wrong: AnyRule, check: impl Fn(Error)) {
-    let group = run.params.tensor(run.tensors[changed]).unwrap().group;
+    let group = run.params.group_of(run.tensors[changed]).unwrap();
     let before = (run.optimizer.steps(), run.optimizer.group(group).unwrap().clone());
     *run.optimizer.group_mut(group).unwrap() = wrong;
     let mut encoder = run.gpu.encoder();
@@ -63,12 +64,12 @@ fn refused(run: &mut Run, changed: usize, wrong: AnyRule, check: impl Fn(Error))
 fn every_refusal(run: &mut Run, config: &AnyRule, changed: usize) {
     let label = format!("'group {changed}'");
     let mut numbers = vec![];
-    config.clone().method_mut().numbers(&mut |field, _, limit| numbers.push((field, limit)));
+    config.clone().rule_mut().numbers(&mut |field, _, limit| numbers.push((field, limit)));
     for (field, limit) in numbers {
         let values = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 1e9];
         for value in values.into_iter().filter(|value| !limit.allows(*value)) {
             let mut wrong = config.clone();
-            wrong.method_mut().numbers(&mut |name, number, _| {
+            wrong.rule_mut().numbers(&mut |name, number, _| {
                 if name == field {
                     *number = value;
                 }
@@ -92,16 +93,16 @@ fn every_refusal(run: &mut Run, config: &AnyRule, changed: usize) {
                 continue;
             }
             // Another variant of the rule may need a slot that does not exist.
-            let (kept, slots) = (run.optimizer.slots(), other.method().slots());
+            let (kept, slots) = (run.optimizer.slots(), other.rule().spec().slots);
             let mut needs = vec![0; slots.len()];
-            other.method().keeps(&mut needs);
-            let missing = slots.iter().zip(needs).find(|(slot, needed)| *needed > 0 && !kept.contains(slot));
-            if let Some((slot, _)) = missing {
+            other.rule().depths(&mut needs);
+            let mut missing = slots.iter().map(|slot| slot.name).zip(needs).filter(|(_, needed)| *needed > 0);
+            if let Some((slot, _)) = missing.find(|(slot, _)| !kept.contains(slot)) {
                 refused(run, changed, other, |error| {
                     assert!(matches!(error, Error::MissingSlot { .. }), "{error}");
                     assert!(error.to_string().contains(&label) && error.to_string().contains(slot));
                 });
-            } else if other.method().carried() != config.method().carried() {
+            } else if other.rule().device_scalars() != config.rule().device_scalars() {
                 refused(run, changed, other, |error| {
                     assert!(matches!(error, Error::Config { .. }), "{error}");
                     assert!(error.to_string().contains("as in the first group"), "{error}");

@@ -1,27 +1,27 @@
-//! Claim: every composed module is what the Rust side says it is: bindings, struct members, workgroup
-//! size; it validates with no capabilities at all and translates to SPIR-V, MSL, HLSL and GLSL ES 3.1.
-//! Needs no GPU. And the files of a rule come in pairs, with an entry in the registry.
+//! Claim: every module of a program is what the program says it is: bindings, struct members, workgroup size, the
+//! table and the record. Needs no GPU. And the files of a rule come in pairs, with an entry in the registry.
+
+#[path = "common/modules.rs"]
+mod modules;
 
 use libtest_mimic::{Arguments, Trial};
-use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, ArraySize, Expression, Handle, Module, Scalar, StorageAccess, Type, TypeInner};
+use modules::{Composed, each_module, members, parse};
+use naga::{AddressSpace, ArraySize, Expression, Handle, Scalar, StorageAccess, TypeInner};
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::mem::offset_of;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use wgpu_optim::plan::Tile;
-use wgpu_optim::shader::{
-    Access, COMBINE, FIXED_BINDINGS, Kind, NOW_BINDING, Rows, SlotLayout, WORKGROUP, compose, compose_with,
+use wgpu_optim::program::{
+    Binding, COMBINE_WIDTH, Clock, Declared, Limits, Options, Packing, Place, Program, Tensors, WORKGROUP,
 };
-use wgpu_optim::{AnyRule, Config, FieldKind, Lookahead, LossScale, Method, NonFinite, REGISTRY, Wrappers};
+use wgpu_optim::rule::{Config, FieldKind};
+use wgpu_optim::rules::Adam;
+use wgpu_optim::{AnyRule, Lookahead, LossScale, REGISTRY, Wrappers};
 
 fn main() {
     let mut trials = vec![
         test("a shader, a Rust file and an entry for each rule", rules_are_whole),
         test("no shader has directives", no_directives),
-        test("the frame reads the tile table as plan::Tile has it", tile_table),
-        test("combine translates", combine),
+        test("the shader reads the table as the program has it", tile_table),
+        test("the shader reads the record as the clock writes it", record),
     ];
     for entry in REGISTRY {
         for (i, config) in (entry.variants)().into_iter().enumerate() {
@@ -33,10 +33,6 @@ fn main() {
                 trial("bindings", bindings),
                 trial("entry point", entry_point),
                 trial("Hyper and State", structs),
-                trial("nothing that WGSL leaves open", forbidden),
-                trial("MSL, HLSL, GLSL", other_languages),
-                trial("SPIR-V", |composed| assert!(!spirv(composed).is_empty())),
-                trial("spirv-val", spirv_val).with_ignored_flag(!spirv_val_installed()),
             ]);
         }
         let default = (entry.default)();
@@ -52,377 +48,112 @@ fn test(name: &str, check: impl FnOnce() + Send + 'static) -> Trial {
     })
 }
 
-/// A composed module, parsed and validated without any capability.
-struct Composed<'a> {
-    method: &'a dyn Method,
-    layout: &'a SlotLayout,
-    access: Access,
-    kind: Kind,
-    source: String,
-    module: Module,
-    info: ModuleInfo,
-}
-
-fn parse(source: &str) -> (Module, ModuleInfo) {
-    let module = naga::front::wgsl::parse_str(source)
-        .unwrap_or_else(|error| panic!("{}", error.emit_to_string(source)));
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
-        .validate(&module)
-        .unwrap_or_else(|error| panic!("{}", error.emit_to_string(source)));
-    (module, info)
-}
-
-/// Both accesses, every kind of dispatch and every number of state buffers, for the slots of this
-/// configuration and for all, with nothing and with everything around the rule.
-fn each_module(config: &AnyRule, check: fn(&Composed)) {
-    let method = config.method();
-    let mut own = vec![0; method.slots().len()];
-    method.keeps(&mut own);
-    let all = own.iter().map(|depth| (*depth).max(1)).collect();
-    let everything = Wrappers {
-        lookahead: Some(Lookahead::default()),
-        ema: Some(0.9),
-        max_grad_norm: Some(1.0),
-        max_tensor_norm: Some(1.0),
-        max_grad_value: Some(1.0),
-        accumulate: Some(4),
-        zero_gradients: true,
-        non_finite: NonFinite::Skip,
-        loss_scale: Some(LossScale::default()),
-        cautious: true,
-    };
-    for own in BTreeSet::from([all, own]) {
-        for wrappers in [Wrappers::default(), everything] {
-            let depths: Vec<u32> = own.iter().copied().chain(wrappers.depths()).collect();
-            let count = depths.iter().filter(|depth| **depth > 0).count();
-            for buffers in count.min(1)..=count {
-                let layout =
-                    SlotLayout { depths: depths.clone(), buffers, wrappers, measures: method.measures() };
-                for (access, kind) in dispatches(method, &layout) {
-                    let source = compose(method, &layout, access, kind);
-                    let (module, info) = parse(&source);
-                    check(&Composed { method, layout: &layout, access, kind, source, module, info });
-                }
-            }
-        }
-    }
-}
-
-fn dispatches(method: &dyn Method, layout: &SlotLayout) -> Vec<(Access, Kind)> {
-    let mut kinds = layout.measuring(method);
-    kinds.push(Kind::Apply);
-    let both = |kind: Kind| [Access::Quad, Access::Single].map(|access| (kind.access(access), kind));
-    kinds.into_iter().flat_map(both).collect()
-}
-
-/// One state buffer for every slot that a rule may have.
-fn whole_layout(method: &dyn Method) -> SlotLayout {
-    let count = method.slots().len();
-    let depths = std::iter::repeat_n(1, count).chain([0, 0]).collect();
-    SlotLayout { depths, buffers: count, wrappers: Wrappers::default(), measures: method.measures() }
-}
-
-/// The module between measuring and applying is the same for every rule.
-fn combine() {
-    let (module, info) = parse(COMBINE);
-    let names: BTreeSet<_> = module
-        .global_variables
-        .iter()
-        .filter_map(|(_, variable)| Some((variable.binding.as_ref()?.binding, variable.name.clone()?)))
-        .collect();
-    assert_eq!(names, BTreeSet::from([(0, "segments".into()), (1, "scratch".into()), (2, "now".into())]));
-    now(&module);
-    initialised(COMBINE);
-    module.functions.iter().for_each(|(_, function)| no_product_of_constants(&module, function, "combine"));
-    let [entry] = &module.entry_points[..] else { panic!("one entry point") };
-    no_product_of_constants(&module, &entry.function, "combine");
-    assert_eq!(entry.name, wgpu_optim::shader::COMBINE_ENTRY_POINT);
-    assert_eq!(entry.workgroup_size, [wgpu_optim::shader::COMBINE_WIDTH as u32, 1, 1]);
-    translates(&module, &info, &entry.name, entry.workgroup_size[0]);
-}
-
 fn bindings(composed: &Composed) {
-    let Composed { method, layout, access, kind, module, .. } = composed;
-    let vec4 = |scalar| TypeInner::Vector { size: naga::VectorSize::Quad, scalar };
-    let element = match access {
-        Access::Quad => vec4(Scalar::F32),
-        Access::Single => TypeInner::Scalar(Scalar::F32),
+    let Composed { program, layout, text, vec4, module, .. } = composed;
+    let vec4_of = |scalar| TypeInner::Vector { size: naga::VectorSize::Quad, scalar };
+    let element = if *vec4 { vec4_of(Scalar::F32) } else { TypeInner::Scalar(Scalar::F32) };
+    let uints = || vec4_of(Scalar::U32);
+    let floats = || vec4_of(Scalar::F32);
+    let mut expected: Vec<(String, TypeInner)> = if text.label.ends_with("combine") {
+        vec![("segments".into(), uints()), ("scratch".into(), floats())]
+    } else {
+        vec![("table".into(), uints()), ("params".into(), element.clone()), ("grads".into(), element)]
     };
-    let (read, write) = (StorageAccess::LOAD, StorageAccess::LOAD | StorageAccess::STORE);
-    let mut expected = vec![
-        ("table".to_string(), write, vec4(Scalar::U32)),
-        ("params".to_string(), write, element.clone()),
-        ("grads".to_string(), if layout.wrappers.zero_gradients { write } else { read }, element),
-        ("now".to_string(), read, vec4(Scalar::U32)),
-    ];
-    assert_eq!(expected.len(), FIXED_BINDINGS as usize);
-    if layout.has_scratch(*method) {
-        expected.push(("scratch".into(), write, vec4(Scalar::F32)));
+    expected.push(("now".into(), uints()));
+    if !text.label.ends_with("combine") {
+        expected.extend(program.scratch.map(|_| ("scratch".into(), floats())));
+        let states = program.windows[0].state.len();
+        expected.extend((0..states).map(|i| (format!("state_{i}"), floats())));
+        expected.extend(program.factored.map(|_| ("factored".into(), TypeInner::Scalar(Scalar::F32))));
     }
-    assert_eq!(expected.len(), layout.first_state_binding(*method) as usize);
-    let sees_slots = matches!(kind, Kind::Apply | Kind::MeasureRule | Kind::MeasureAgreement);
-    if sees_slots {
-        expected.extend((0..layout.buffers).map(|i| (format!("state_{i}"), write, vec4(Scalar::F32))));
-    }
-    if layout.has_lines(*method) && *kind != Kind::MeasureGradients {
-        expected.resize(layout.lines_binding(*method) as usize, ("nothing".into(), write, vec4(Scalar::F32)));
-        expected.push(("lines".into(), write, TypeInner::Scalar(Scalar::F32)));
-    }
-
-    let bound: Vec<_> =
-        module.global_variables.iter().filter(|(_, variable)| variable.binding.is_some()).collect();
-    assert_eq!(bound.len(), expected.iter().filter(|(name, ..)| name != "nothing").count(), "{layout:?}");
-    for (_, variable) in bound {
-        let binding = variable.binding.as_ref().unwrap();
+    assert_eq!(expected.len(), layout.len(), "{}", text.label);
+    let bound =
+        module.global_variables.iter().filter_map(|(_, variable)| Some((variable.binding?, variable)));
+    let mut names = BTreeSet::new();
+    for (binding, variable) in bound {
         assert_eq!(binding.group, 0);
-        let (name, access, element) = &expected[binding.binding as usize];
+        let (name, element) = &expected[binding.binding as usize];
         assert_eq!(variable.name.as_deref(), Some(name.as_str()), "binding {}", binding.binding);
-        if binding.binding == NOW_BINDING {
-            assert_eq!(variable.space, AddressSpace::Uniform, "{name}");
-            now(module);
-            continue;
-        }
-        assert_eq!(variable.space, AddressSpace::Storage { access: *access }, "{name}");
+        names.insert(name.as_str());
+        let access = match layout[binding.binding as usize] {
+            Binding::ReadOnly => StorageAccess::LOAD,
+            Binding::ReadWrite => StorageAccess::LOAD | StorageAccess::STORE,
+            Binding::Record => {
+                assert_eq!(variable.space, AddressSpace::Uniform, "{name}");
+                continue;
+            }
+        };
+        assert_eq!(variable.space, AddressSpace::Storage { access }, "{name}");
         let TypeInner::Array { base, size: ArraySize::Dynamic, .. } = module.types[variable.ty].inner else {
             panic!("{name} is not a run-time array");
         };
-        assert_eq!(&module.types[base].inner, element, "{name}");
+        // Passes over rows and columns read one by one, whatever the window.
+        let single = TypeInner::Scalar(Scalar::F32);
+        let fits = module.types[base].inner == *element
+            || module.types[base].inner == single && ["params", "grads"].contains(&name.as_str());
+        assert!(fits, "{name} in {}", text.label);
     }
-}
-
-/// The record of a step is what the Rust side writes.
-fn now(module: &Module) {
-    use wgpu_optim::Now;
-    let offsets = [
-        ("rows", offset_of!(Now, rows)),
-        ("trains", offset_of!(Now, trains)),
-        ("k", offset_of!(Now, k)),
-        ("interval", offset_of!(Now, interval)),
-        ("alpha", offset_of!(Now, alpha)),
-        ("one_minus_decay", offset_of!(Now, one_minus_decay)),
-        ("max_norm", offset_of!(Now, max_norm)),
-        ("max_value", offset_of!(Now, max_value)),
-        ("max_tensor_norm", offset_of!(Now, max_tensor_norm)),
-        ("average", offset_of!(Now, average)),
-        ("growth", offset_of!(Now, growth)),
-        ("backoff", offset_of!(Now, backoff)),
-    ];
-    let members = members(module, "Now");
-    let members: Vec<_> = members.iter().map(|(name, at, _)| (name.as_str(), *at as usize)).collect();
-    assert_eq!(members, offsets);
+    if text.entry_point == "optimizer_step" {
+        assert_eq!(names.len(), layout.len(), "the pass that updates declares all");
+    }
 }
 
 fn entry_point(composed: &Composed) {
     let [entry] = &composed.module.entry_points[..] else { panic!("one entry point") };
-    assert_eq!(entry.name, composed.kind.entry_point());
+    let Composed { text, .. } = composed;
+    assert_eq!(entry.name, text.entry_point);
     assert_eq!(entry.stage, naga::ShaderStage::Compute);
-    assert_eq!(entry.workgroup_size, [WORKGROUP, 1, 1]);
+    let width = if text.label.ends_with("combine") { COMBINE_WIDTH } else { WORKGROUP };
+    assert_eq!(entry.workgroup_size, [width, 1, 1]);
     assert!(entry.workgroup_size_overrides.is_none() && composed.module.overrides.is_empty());
 }
 
-/// Name, offset and type of each member of a struct of the module.
-fn members(module: &Module, name: &str) -> Vec<(String, u32, TypeInner)> {
-    let (_, ty) = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some(name)).unwrap();
-    let TypeInner::Struct { members, .. } = &ty.inner else { panic!("{name} is not a struct") };
-    let inner = |ty: Handle<Type>| module.types[ty].inner.clone();
-    members.iter().map(|m| (m.name.clone().unwrap(), m.offset, inner(m.ty))).collect()
-}
-
 fn structs(composed: &Composed) {
-    let Composed { method, layout, module, .. } = composed;
-    let scalar = |kind: FieldKind| if kind.is_flag() { Scalar::U32 } else { Scalar::F32 };
-    if composed.kind == Kind::MeasureGradients {
+    let Composed { rule, program, text, module, .. } = composed;
+    if ["combine", "reduce gradients"].iter().any(|name| text.label.ends_with(name)) {
         return; // sees no rule
     }
-    let field = |(i, field): (u32, &wgpu_optim::Field)| {
+    let spec = rule.spec();
+    let scalar = |kind: FieldKind| if kind.is_flag() { Scalar::U32 } else { Scalar::F32 };
+    let field = |(i, field): (u32, &wgpu_optim::rule::Field)| {
         (field.name.to_string(), 4 * i, TypeInner::Scalar(scalar(field.kind)))
     };
-    let fields: Vec<_> = (0..).zip(method.fields()).map(field).collect();
+    let fields: Vec<_> = (0..).zip(spec.fields).map(field).collect();
     assert_eq!(members(module, "Hyper"), fields);
-    let rows = Rows::new(*method, layout);
-    let words = |counted: bool| {
-        let of_kind = |kind: &FieldKind| if counted { kind.is_counted() } else { kind.is_of_now() };
-        method.fields().iter().map(|field| field.kind).filter(of_kind).count()
-    };
-    assert!(rows.now_quads() * 4 >= words(false) && rows.counted_quads() == words(true).div_ceil(4));
+    let rows = &program.rows.layout;
+    let words =
+        |of_kind: fn(FieldKind) -> bool| spec.fields.iter().filter(|field| of_kind(field.kind)).count();
+    assert!(rows.now_vec4 as usize * 4 >= words(FieldKind::is_of_now));
+    assert_eq!(rows.counted_vec4 as usize, words(FieldKind::is_counted).div_ceil(4));
     let declares = |name: &str| module.functions.iter().any(|(_, f)| f.name.as_deref() == Some(name));
-    assert_eq!(declares("decay"), method.decays(), "fn decay is declared as the rule says");
-    assert_eq!(declares("convert"), method.converts(), "fn convert is declared as the rule says");
+    assert_eq!(declares("decay"), spec.decays, "fn decay is declared as the rule says");
+    assert_eq!(declares("convert"), spec.converts, "fn convert is declared as the rule says");
 
     // WGSL has no empty structs.
-    let slots = if method.slots().is_empty() { &["none"] } else { method.slots() };
+    let mut slots: Vec<&str> = spec.slots.iter().map(|slot| slot.name).collect();
+    if slots.is_empty() {
+        slots.push("none");
+    }
     let slot = |(i, name): (u32, &&str)| (name.to_string(), 4 * i, TypeInner::Scalar(Scalar::F32));
-    assert_eq!(members(module, "State"), (0..).zip(slots).map(slot).collect::<Vec<_>>());
-}
-
-/// Idioms whose result WGSL leaves open, or that the scalar twin cannot follow. (Subgroups, f16, float
-/// atomics and whatever else needs a feature fail the validation already.)
-fn forbidden(composed: &Composed) {
-    initialised(&composed.source);
-    let module = &composed.module;
-    barriers_come_first(&module.entry_points[0].function.body);
-    let functions = module.functions.iter().map(|(_, function)| function);
-    for function in functions.chain([&module.entry_points[0].function]) {
-        let name = function.name.as_deref().unwrap_or(composed.kind.entry_point());
-        let struct_of = |argument: u32| {
-            module.types[function.arguments[argument as usize].ty].name.as_deref().unwrap_or_default()
-        };
-        no_product_of_constants(module, function, name);
-        for (_, expression) in function.expressions.iter() {
-            match *expression {
-                Expression::Math { fun: naga::MathFunction::Fma, .. } => {
-                    panic!("{name}: fma may or may not be fused")
-                }
-                Expression::Math { fun: naga::MathFunction::Pow, arg, .. } => {
-                    if let Expression::AccessIndex { base, .. } = function.expressions[arg]
-                        && let Expression::FunctionArgument(argument) = function.expressions[base]
-                    {
-                        assert_ne!(struct_of(argument), "Hyper", "{name}: powers of betas are the host's");
-                    }
-                }
-                Expression::Binary { op, left, right } => {
-                    let compares = matches!(op, naga::BinaryOperator::Equal | naga::BinaryOperator::NotEqual);
-                    assert!(!(compares && left == right), "{name}: x == x is folded; test for NaN by bits");
-                }
-                Expression::AtomicResult { .. } | Expression::Derivative { .. } => {
-                    panic!("{name}: {expression:?}")
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
-/// Every variable of a function is given its first value where it is declared. WGSL makes one without zero each time it
-/// is declared, and a browser's compiler was seen to do so in the first round of a loop only. Read off the text: naga's
-/// front end already puts in the stores that are missing there.
-fn initialised(source: &str) {
-    for line in source.lines().map(str::trim).filter(|line| line.starts_with("var ")) {
-        assert!(line.contains('='), "no first value: {line}");
-    }
-}
-
-/// No invocation returns before a barrier: the table is written by tiles, so what is read from it may differ between
-/// invocations in a browser's eyes, which refuses the module. naga does not look at that.
-fn barriers_come_first(body: &naga::Block) {
-    fn any(block: &naga::Block, of: fn(&naga::Statement) -> bool) -> bool {
-        block.iter().any(|statement| {
-            of(statement)
-                || match statement {
-                    naga::Statement::Block(block) => any(block, of),
-                    naga::Statement::If { accept, reject, .. } => any(accept, of) || any(reject, of),
-                    naga::Statement::Loop { body, continuing, .. } => any(body, of) || any(continuing, of),
-                    naga::Statement::Switch { cases, .. } => cases.iter().any(|case| any(&case.body, of)),
-                    _ => false,
-                }
-        })
-    }
-    let statement = |statement: &naga::Statement| naga::Block::from_vec(vec![statement.clone()]);
-    let returns =
-        body.iter().position(|at| any(&statement(at), |of| matches!(of, naga::Statement::Return { .. })));
-    let barrier = |of: &naga::Statement| matches!(of, naga::Statement::ControlBarrier(_));
-    let last = body.iter().rposition(|at| any(&statement(at), barrier));
-    if let (Some(returns), Some(last)) = (returns, last) {
-        assert!(last < returns, "a barrier after a return");
-    }
-}
-
-/// No product of a product with a constant and another constant: WGSL lets compilers multiply the constants first, which
-/// overflows or underflows where the products in the order written do not. naga never does, so no run on naga shows it.
-fn no_product_of_constants(module: &Module, function: &naga::Function, name: &str) {
-    let expressions = &function.expressions;
-    // Of floats: products of integers are exact.
-    fn constant(module: &Module, expressions: &naga::Arena<Expression>, of: Handle<Expression>) -> bool {
-        match expressions[of] {
-            Expression::Literal(literal) => literal.scalar() == Scalar::F32,
-            Expression::Constant(of) => {
-                module.types[module.constants[of].ty].inner.scalar() == Some(Scalar::F32)
-            }
-            Expression::Splat { value, .. } => constant(module, expressions, value),
-            _ => false,
-        }
-    }
-    let constant = |of| constant(module, expressions, of);
-    let product = |of: Handle<Expression>| match expressions[of] {
-        Expression::Binary { op: naga::BinaryOperator::Multiply, left, right } => Some([left, right]),
-        _ => None,
-    };
-    for (handle, _) in expressions.iter() {
-        let Some([left, right]) = product(handle) else { continue };
-        for (a, b) in [(left, right), (right, left)] {
-            let again = product(b).is_some_and(|factors| factors.iter().any(|of| constant(*of)));
-            assert!(!(constant(a) && again), "{name}: a product of two constants and something");
-        }
-    }
-}
-
-fn spirv(composed: &Composed) -> Vec<u32> {
-    let options = naga::back::spv::Options::default();
-    naga::back::spv::write_vec(&composed.module, &composed.info, &options, None).unwrap()
-}
-
-fn other_languages(composed: &Composed) {
-    let Composed { module, info, .. } = composed;
-    translates(module, info, composed.kind.entry_point(), WORKGROUP);
-}
-
-fn translates(module: &Module, info: &ModuleInfo, entry_point: &str, width: u32) {
-    use naga::back::{glsl, hlsl, msl};
-    let (text, _) = msl::write_string(module, info, &Default::default(), &Default::default()).unwrap();
-    assert!(text.contains(entry_point));
-
-    let (mut text, options, pipeline) = (String::new(), Default::default(), Default::default());
-    let mut writer = hlsl::Writer::new(&mut text, &options, &pipeline);
-    writer.write(module, info, None).unwrap();
-    assert!(text.contains(entry_point) && text.contains(&format!("numthreads({width}, 1, 1)")));
-
-    let (mut text, options) = (String::new(), glsl::Options::default());
-    assert_eq!(options.version, glsl::Version::new_gles(310));
-    let pipeline = glsl::PipelineOptions {
-        shader_stage: naga::ShaderStage::Compute,
-        entry_point: entry_point.into(),
-        multiview: None,
-    };
-    let mut writer =
-        glsl::Writer::new(&mut text, module, info, &options, &pipeline, Default::default()).unwrap();
-    writer.write().unwrap();
-    assert!(text.contains(&format!("local_size_x = {width}")));
-}
-
-fn spirv_val_installed() -> bool {
-    Command::new("spirv-val").arg("--version").output().is_ok_and(|output| output.status.success())
-}
-
-/// A second opinion on the SPIR-V, where Debian's `spirv-tools` is installed.
-fn spirv_val(composed: &Composed) {
-    for environment in ["vulkan1.0", "vulkan1.1"] {
-        let mut child = Command::new("spirv-val")
-            .args(["--target-env", environment])
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(bytemuck::cast_slice(&spirv(composed))).unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{environment}: {}", String::from_utf8_lossy(&output.stderr));
-    }
+    assert_eq!(members(module, "State"), (0..).zip(&slots).map(slot).collect::<Vec<_>>());
 }
 
 /// A mutant that does not compile, or that changes nothing, would be rejected for the wrong reason.
 fn mutants(config: &AnyRule) {
-    let method = config.method();
-    assert!(!method.mutants().is_empty(), "a rule without mutants has no negative control");
-    let layout = whole_layout(method);
+    let spec = config.rule().spec();
+    assert!(!spec.mutants.is_empty(), "a rule without mutants has no negative control");
+    let tensors = modules::tensors(1, true);
     let mut names = BTreeSet::new();
-    for mutant in method.mutants() {
+    for mutant in spec.mutants {
         let name = mutant.name;
         assert!(names.insert(name), "two mutants '{name}'");
-        assert_eq!(method.wgsl().matches(mutant.find).count(), 1, "'{name}': {} stands once", mutant.find);
+        assert_eq!(spec.wgsl.matches(mutant.find).count(), 1, "'{name}': {} stands once", mutant.find);
         assert_ne!(mutant.find, mutant.replace, "'{name}'");
-        let wrong = method.wgsl().replace(mutant.find, mutant.replace);
-        for (access, kind) in dispatches(method, &layout) {
-            parse(&compose_with(method, &wrong, &layout, access, kind));
-        }
+        let mut options = Options::default();
+        options.wgsl = Some(spec.wgsl.replace(mutant.find, mutant.replace));
+        let limits = Limits { max_storage_buffers_per_shader_stage: 32, ..Limits::default() };
+        let program = Program::new(&tensors, std::slice::from_ref(config), &options, &limits).unwrap();
+        program.modules.iter().for_each(|module| drop(parse(&module.wgsl)));
     }
 }
 
@@ -435,49 +166,28 @@ fn stems(folder: &str, extension: &str) -> BTreeSet<String> {
 }
 
 fn rules_are_whole() {
-    let mut shaders = stems("shaders", "wgsl");
-    for shared in [
-        "frame",
-        "now",
-        "scaled",
-        "access_quad",
-        "access_single",
-        "clear_quad",
-        "clear_single",
-        "apply",
-        "measure",
-        "combine",
-        "scratch",
-        "carry",
-        "lines",
-        "measure_lines",
-        "average_lines",
-        "average_matrices",
-        "wrappers",
-    ] {
-        assert!(shaders.remove(shared), "{shared}.wgsl");
-    }
-    let mut rust = stems("src/optimizers", "rs");
+    let shaders = stems("shaders/rules", "wgsl");
+    let mut rust = stems("src/rules", "rs");
     assert!(rust.remove("mod"));
     let registry: BTreeSet<String> = REGISTRY.iter().map(|entry| entry.name.to_string()).collect();
     assert!(!registry.is_empty());
     assert_eq!(registry.len(), REGISTRY.len(), "names differ");
-    assert_eq!(shaders, registry, "shaders/*.wgsl and the registry");
-    assert_eq!(rust, registry, "src/optimizers/*.rs and the registry");
+    assert_eq!(shaders, registry, "shaders/rules/*.wgsl and the registry");
+    assert_eq!(rust, registry, "src/rules/*.rs and the registry");
 
     for entry in REGISTRY {
         let (name, rule) = (entry.name, (entry.default)());
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let shader = std::fs::read_to_string(folder.join(format!("shaders/{name}.wgsl"))).unwrap();
-        assert_eq!(rule.method().wgsl(), shader, "{name} includes its own shader");
+        let shader = std::fs::read_to_string(folder.join(format!("shaders/rules/{name}.wgsl"))).unwrap();
+        assert_eq!(rule.rule().spec().wgsl, shader, "{name} includes its own shader");
         assert_eq!(rule.name(), name);
         let head: String = shader.lines().take_while(|line| line.starts_with("//")).collect();
         for heading in ["Source:", "State:", "Differences:"] {
-            assert!(head.contains(heading), "shaders/{name}.wgsl: no '{heading}' at its head");
+            assert!(head.contains(heading), "shaders/rules/{name}.wgsl: no '{heading}' at its head");
         }
-        let docs = std::fs::read_to_string(folder.join(format!("src/optimizers/{name}.rs"))).unwrap();
+        let docs = std::fs::read_to_string(folder.join(format!("src/rules/{name}.rs"))).unwrap();
         for heading in ["```text", "**State**", "**Source**", "**Differences**", "**Numerics**", "**Cost**"] {
-            assert!(docs.contains(heading), "src/optimizers/{name}.rs: no '{heading}' in its documentation");
+            assert!(docs.contains(heading), "src/rules/{name}.rs: no '{heading}' in its documentation");
         }
         assert!((entry.variants)().len() > 1, "{name}: variants reach every branch");
     }
@@ -485,60 +195,132 @@ fn rules_are_whole() {
 
 /// So that any host can concatenate the files in any order.
 fn no_directives() {
-    for stem in stems("shaders", "wgsl") {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("shaders/{stem}.wgsl"));
-        for line in std::fs::read_to_string(path).unwrap().lines() {
-            let first = line.split_whitespace().next().unwrap_or_default();
-            let directive = ["enable", "requires", "diagnostic"].contains(&first);
-            assert!(!directive && !first.starts_with('#'), "{stem}.wgsl: {line}");
+    for folder in ["shaders/core", "shaders/rules"] {
+        for stem in stems(folder, "wgsl") {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{folder}/{stem}.wgsl"));
+            for line in std::fs::read_to_string(path).unwrap().lines() {
+                let first = line.split_whitespace().next().unwrap_or_default();
+                let directive = ["enable", "requires", "diagnostic"].contains(&first);
+                assert!(!directive && !first.starts_with('#'), "{stem}.wgsl: {line}");
+            }
         }
     }
 }
 
-/// The words that the entry point takes from a tile's row stand where `plan::Tile` writes them.
+/// Two tensors in two groups: the words of the second one's tile are where the shader's `find_tile` takes them from.
 fn tile_table() {
-    let rule = (REGISTRY[0].default)();
-    let layout = whole_layout(rule.method());
-    let (module, _) = parse(&compose(rule.method(), &layout, Access::Quad, Kind::Apply));
-    let (_, entry) =
+    let place = |param: u64, grad: u64| {
+        Some((Place { buffer: 0, offset: 4 * param }, Place { buffer: 1, offset: 4 * grad }))
+    };
+    let declared = [
+        Declared { name: "a".into(), shape: vec![5], group: 0, own: place(64, 128) },
+        Declared { name: "b".into(), shape: vec![7], group: 1, own: place(80, 200) },
+    ];
+    let limits = Limits { software: true, ..Limits::default() };
+    let tensors =
+        Tensors::lay_out(&["x", "y"], &declared, &[4096, 4096], Packing::default(), &limits).unwrap();
+    let groups = [Adam::default(), Adam::default()];
+    let program = Program::new(&tensors, &groups, &Options::default(), &limits).unwrap();
+    let table = &program.buffers[program.windows[0].table as usize];
+    let words = |vec4: u64| {
+        let fill = table.contents.iter().rev().find(|fill| fill.at <= 16 * vec4).unwrap();
+        let at = (16 * vec4 - fill.at) as usize / 4;
+        [0, 1, 2, 3].map(|word| fill.words[at + word])
+    };
+    let header = words(0);
+    assert_eq!(header[0], 0, "no tile has a workgroup alone");
+    // The window starts at an aligned byte before the first element.
+    let (place, owner) = (words(u64::from(header[1]) + 2), words(u64::from(header[1]) + 3));
+    assert_eq!(
+        place,
+        [80 - 64, 200 - 128, 8, 7],
+        "first parameter, first gradient, first state element, elements"
+    );
+    assert_eq!(owner, [1, 1, 0, 1], "group, tensor, first element in it, number");
+
+    let text = &program.modules[0].wgsl;
+    let (module, _) = parse(text);
+    let (_, find) =
         module.functions.iter().find(|(_, function)| function.name.as_deref() == Some("find_tile")).unwrap();
-    let rows = |name: &str| {
-        let (handle, _) = entry.named_expressions.iter().find(|(_, found)| *found == name).unwrap();
+    let named = |name: &str| {
+        let (handle, _) = find.named_expressions.iter().find(|(_, found)| *found == name).unwrap();
         *handle
     };
-    let (place, owner) = (rows("place"), rows("owner"));
     let word = |base: Handle<Expression>, word: u32| {
         let is = |expression: &Expression| matches!(*expression, Expression::AccessIndex { base: b, index } if b == base && index == word);
-        entry.expressions.iter().find(|(_, expression)| is(expression)).map(|(handle, _)| handle)
+        find.expressions.iter().find(|(_, expression)| is(expression)).map(|(handle, _)| handle)
     };
-
-    let composed = entry.expressions.iter().find_map(|(_, expression)| match expression {
+    let composed = find.expressions.iter().find_map(|(_, expression)| match expression {
         Expression::Compose { ty, components } if module.types[*ty].name.as_deref() == Some("Tile") => {
             Some(components)
         }
         _ => None,
     });
     let shader = members(&module, "Tile");
-    let rust = [
-        ("param", offset_of!(Tile, param)),
-        ("grad", offset_of!(Tile, grad)),
-        ("state", offset_of!(Tile, state)),
-        ("count", offset_of!(Tile, count)),
-    ];
-    // The index comes first in the shader.
-    for (i, (name, offset)) in (1..).zip(rust) {
-        assert_eq!(shader[i].0, name);
-        assert_eq!(Some(composed.unwrap()[i]), word(place, (offset / 4) as u32), "{name}");
+    let expected =
+        [("place", ["param", "grad", "state", "count"]), ("owner", ["", "tensor", "first", "index"])];
+    for (vec4, names) in expected {
+        for (i, name) in (0..).zip(names) {
+            let read = word(named(vec4), i);
+            assert!(read.is_some(), "word {i} of {vec4} is read");
+            if !name.is_empty() {
+                let member = shader.iter().position(|(member, ..)| member == name).unwrap();
+                assert_eq!(Some(composed.unwrap()[member]), read, "{name}");
+            }
+        }
     }
-    assert_eq!((offset_of!(Tile, group), size_of::<Tile>()), (16, 32), "the second vec4 of two");
-    assert!(word(owner, 0).is_some(), "the group is the first word of the second vec4");
-    let rust = [
-        ("tensor", offset_of!(Tile, tensor)),
-        ("first", offset_of!(Tile, first)),
-        ("index", offset_of!(Tile, index)),
+}
+
+/// Every number of the record, read from the bytes to write as the shader declares it.
+fn record() {
+    let wrappers = Wrappers {
+        lookahead: Some(Lookahead { k: 7, alpha: 0.25 }),
+        ema: Some(0.875),
+        max_grad_norm: Some(3.0),
+        max_tensor_norm: Some(5.0),
+        max_grad_value: Some(2.0),
+        grad_accumulation_steps: Some(4),
+        loss_scale: Some(LossScale { initial: 1.0, growth: 4.0, backoff: 0.5, interval: 11 }),
+        ..Wrappers::default()
+    };
+    let mut options = Options::default();
+    options.wrappers = wrappers;
+    let program =
+        Program::new(&modules::tensors(1, true), &[Adam::default()], &options, &Limits::default()).unwrap();
+    let mut clock = Clock::new(&program, [Adam::default()], wrappers).unwrap();
+    let (mut lr, mut rows) = (1.0, vec![]);
+    let bytes = loop {
+        // The second step, so that its rows are not the first of the ring.
+        clock.group_mut(0).unwrap().lr = lr;
+        lr /= 2.0;
+        let next = clock.next_step().unwrap();
+        let record = next.writes().find(|write| write.buffer == program.rows.records.at[0].0).unwrap();
+        assert_eq!(record.offset, u64::from(next.record()));
+        rows.push(record.bytes.to_vec());
+        if rows.len() == 2 {
+            break rows.remove(1);
+        }
+    };
+    let text = program.modules.iter().find(|module| module.label.ends_with("apply")).unwrap();
+    let (module, _) = parse(&text.wgsl);
+    let rows_of_step = program.rows.set.stride as u32 / 16;
+    let ints = [("rows", rows_of_step), ("trains", 1), ("k", 7), ("interval", 11)];
+    let floats = [
+        ("alpha", 0.25),
+        ("one_minus_decay", 0.125),
+        ("max_norm", 3.0),
+        ("max_value", 2.0),
+        ("max_tensor_norm", 5.0),
+        ("average", 0.25),
+        ("growth", 4.0),
+        ("backoff", 0.5f32),
     ];
-    for (name, offset) in rust {
-        let member = shader.iter().position(|(member, ..)| member == name).unwrap();
-        assert_eq!(Some(composed.unwrap()[member]), word(owner, (offset / 4 - 4) as u32), "{name}");
+    let expected = ints.into_iter().chain(floats.map(|(name, x)| (name, x.to_bits())));
+    let members = members(&module, "Now");
+    assert_eq!(members.len(), 12);
+    for (name, want) in expected {
+        let (_, at, _) = members.iter().find(|(member, ..)| member == name).unwrap();
+        let word: [u8; 4] = bytes[*at as usize..*at as usize + 4].try_into().unwrap();
+        assert_eq!(u32::from_le_bytes(word), want, "{name}");
     }
 }

@@ -5,7 +5,8 @@ mod common;
 
 use common::run::{BINDABLE, GUARD, Home, Run, Words, gradients, parameters, read_words, resolve};
 use common::{Gpu, gpu_main, trial};
-use wgpu_optim::{AnyRule, Lookahead, LossScale, NonFinite, Options, REGISTRY, Reference, Wrappers};
+use wgpu_optim::reference::Reference;
+use wgpu_optim::{AnyRule, Lookahead, LossScale, NonFinite, Options, REGISTRY, Wrappers};
 
 const LENS: [usize; 4] = [1, 1500, 7, 4099];
 const TENSORS: [(usize, usize); 4] = [(1, 0), (1500, 1), (7, 0), (4099, 0)];
@@ -149,7 +150,7 @@ fn gradient_words(run: &Run<'_>) -> Vec<Vec<f32>> {
 /// Gradients are zeroed by steps taken and skipped, and nothing beside them is.
 fn zeroed(gpu: &Gpu, home: Home) {
     let config = AnyRule::named("adamw").unwrap();
-    let zeroing = Wrappers { zero_gradients: true, ..skipping() };
+    let zeroing = Wrappers { zero_grad: true, ..skipping() };
     let (mut kept, mut zeroed) =
         (start(gpu, &config, home, &around(skipping())), start(gpu, &config, home, &around(zeroing)));
     for (step, g) in [gradients(2, 0, &LENS), bad(1, 2, f32::NAN)].iter().enumerate() {
@@ -170,8 +171,9 @@ fn zeroed(gpu: &Gpu, home: Home) {
 /// The sum of k micro-batches with `accumulate` k is their average.
 fn averaged(gpu: &Gpu) {
     let config = AnyRule::named("sgd").unwrap();
-    let average = Wrappers { accumulate: Some(4), max_grad_norm: Some(50.0), ..Wrappers::default() };
-    let clip = Wrappers { accumulate: None, ..average };
+    let average =
+        Wrappers { grad_accumulation_steps: Some(4), max_grad_norm: Some(50.0), ..Wrappers::default() };
+    let clip = Wrappers { grad_accumulation_steps: None, ..average };
     let (mut sum, mut mean) =
         (start(gpu, &config, BINDABLE, &around(average)), start(gpu, &config, BINDABLE, &around(clip)));
     for step in 0..3 {

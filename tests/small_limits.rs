@@ -4,10 +4,10 @@
 mod common;
 
 use common::run::{BINDABLE, Run, Words, gradients, parameters};
-use common::{Gpu, gpu_main, has_lines, trial};
-use wgpu_optim::shader::{FIXED_STORAGE, carries, measured_fields};
+use common::{Gpu, gpu_main, trial};
+use wgpu_optim::rule::Config;
 use wgpu_optim::wgpu::{Adapter, Limits};
-use wgpu_optim::{AnyRule, Config, Error, Optimizer, Options, ParamSet, REGISTRY, required_limits};
+use wgpu_optim::{AnyRule, Error, Optimizer, Options, ParamSet, REGISTRY, required_limits};
 
 /// 140 kB in all, and the first tensor 75 kB.
 const LENS: [usize; 4] = [18_755, 5, 3_750, 12_500];
@@ -25,15 +25,16 @@ struct Needs {
 }
 
 fn needs(config: &AnyRule) -> Needs {
-    let method = config.method();
-    let mut depths = vec![0; method.slots().len()];
-    method.keeps(&mut depths);
-    let (measured, lines) = (measured_fields(method) > 0, has_lines(method));
+    let (rule, spec) = (config.rule(), config.rule().spec());
+    let mut depths = vec![0; spec.slots.len()];
+    rule.depths(&mut depths);
+    let (reduces, factored) = (rule.reduces() && spec.results().next().is_some(), spec.is_factored());
+    let device = spec.device_scalars().next().is_some();
     Needs {
-        fixed: FIXED_STORAGE + u32::from(measured) + u32::from(lines),
+        fixed: 3 + u32::from(reduces) + u32::from(factored),
         dispatches: (
-            1 + usize::from(measured) + usize::from(lines),
-            usize::from(measured) + 2 * usize::from(lines) + usize::from(carries(method)),
+            1 + usize::from(reduces) + usize::from(factored),
+            usize::from(reduces) + 2 * usize::from(factored) + usize::from(device),
         ),
         slots: depths.iter().filter(|depth| **depth > 0).count(),
         ring: depths.iter().any(|depth| *depth > 1),

@@ -4,12 +4,13 @@
 
 mod common;
 
-use common::{Gpu, gpu_main, trial};
+use common::{Gpu, gpu_main, trial_of_its_own};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use wgpu_optim::shader::{Access, FIXED_BINDINGS, Kind, NOW_BINDING, Rows, SlotLayout, compose};
+use wgpu_optim::program::Binding;
+use wgpu_optim::rule::Config;
 use wgpu_optim::wgpu::{self, BufferUsages};
-use wgpu_optim::{AnyRule, Config, GroupId, Now, Optimizer, ParamSet, REGISTRY, Wrappers};
+use wgpu_optim::{AnyRule, GroupId, Optimizer, ParamSet, REGISTRY};
 
 /// Counts the allocations of each thread.
 struct Counting;
@@ -59,10 +60,10 @@ fn main() {
         let mut trials = vec![];
         for entry in REGISTRY {
             let name = |claim| format!("{}: {claim}", entry.name);
-            trials.push(trial(adapter, name("no allocation of ours in a step"), |_| {
+            trials.push(trial_of_its_own(adapter, name("no allocation of ours in a step"), |_| {
                 only_wgpu_allocates(&(entry.example)())
             }));
-            trials.push(trial(adapter, name("nothing is made after the first step"), |gpu| {
+            trials.push(trial_of_its_own(adapter, name("nothing is made after the first step"), |gpu| {
                 nothing_is_made(gpu, &(entry.example)())
             }));
         }
@@ -85,7 +86,7 @@ fn model(gpu: &Gpu, config: &AnyRule, tensors: usize, groups: usize) -> Model {
     let params = params.build(&gpu.device).unwrap();
     let optimizer =
         Optimizer::new(&gpu.device, &gpu.queue, &params, vec![config.clone(); groups.len()]).unwrap();
-    assert_eq!(optimizer.dispatches_per_step(), common::dispatches(config.method()));
+    assert_eq!(optimizer.dispatches_per_step(), common::dispatches(config.rule()));
     Model { optimizer, groups, _params: params }
 }
 
@@ -121,7 +122,7 @@ fn only_wgpu_allocates(config: &AnyRule) {
     };
     for scheduled in [false, true] {
         let small = record(&mut model(gpu, config, 10, 1), scheduled);
-        let expected = if common::dispatches(config.method()) > 1 {
+        let expected = if common::dispatches(config.rule()) > 1 {
             // Several dispatches: at least what a small model takes.
             small
         } else {
@@ -147,35 +148,29 @@ struct Bare {
 
 impl Bare {
     fn new(gpu: &Gpu, config: &AnyRule) -> Self {
-        let method = config.method();
-        let mut depths = vec![0; method.slots().len()];
-        method.keeps(&mut depths);
-        depths.extend([0, 0]); // nothing around the rule
-        let buffers = depths.iter().filter(|depth| **depth > 0).count();
-        let layout =
-            SlotLayout { depths, buffers, wrappers: Wrappers::default(), measures: method.measures() };
-        let source = compose(method, &layout, Access::Quad, Kind::Apply);
-        let module = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        let program = common::program(config);
+        let [module] = &program.modules[..] else { panic!("one dispatch") };
+        let layout = &program.layouts[module.layout as usize];
+        let shader = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: None,
-            source: wgpu::ShaderSource::Wgsl(source.into()),
+            source: wgpu::ShaderSource::Wgsl(module.wgsl.as_str().into()),
         });
-        let bindings = FIXED_BINDINGS + layout.buffers as u32;
-        let entry = |binding| wgpu::BindGroupLayoutEntry {
+        let entry = |(binding, kind): (u32, &Binding)| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,
             ty: wgpu::BindingType::Buffer {
-                ty: match binding {
-                    NOW_BINDING => wgpu::BufferBindingType::Uniform,
-                    _ => wgpu::BufferBindingType::Storage { read_only: binding == 2 },
+                ty: match kind {
+                    Binding::Record => wgpu::BufferBindingType::Uniform,
+                    kind => wgpu::BufferBindingType::Storage { read_only: *kind == Binding::ReadOnly },
                 },
-                has_dynamic_offset: binding == NOW_BINDING,
+                has_dynamic_offset: *kind == Binding::Record,
                 min_binding_size: None,
             },
             count: None,
         };
         let group_layout = gpu.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: None,
-            entries: &(0..bindings).map(entry).collect::<Vec<_>>(),
+            entries: &(0..).zip(layout).map(entry).collect::<Vec<_>>(),
         });
         let pipeline_layout = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: None,
@@ -185,16 +180,14 @@ impl Bare {
         let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: None,
             layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: Some(Kind::Apply.entry_point()),
+            module: &shader,
+            entry_point: Some(&module.entry_point),
             compilation_options: Default::default(),
             cache: None,
         });
-        let rows = Rows::new(method, &layout);
-        let (set, counted) = (rows.now_quads() * 16, rows.counted_quads() * 16);
-        let buffer = |binding: u32| {
-            let uniform = binding == NOW_BINDING;
-            let kind = if uniform { BufferUsages::UNIFORM } else { BufferUsages::STORAGE };
+        let [set, counted] = [&program.rows.set, &program.rows.counted].map(|ring| ring.stride as usize);
+        let buffer = |kind: &Binding| {
+            let kind = if *kind == Binding::Record { BufferUsages::UNIFORM } else { BufferUsages::STORAGE };
             let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
                 label: None,
                 size: 256 + (set + counted) as u64,
@@ -205,7 +198,7 @@ impl Bare {
             buffer.unmap();
             buffer
         };
-        let buffers: Vec<_> = (0..bindings).map(buffer).collect();
+        let buffers: Vec<_> = layout.iter().map(buffer).collect();
         let entries: Vec<_> = (0..)
             .zip(&buffers)
             .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
@@ -215,8 +208,9 @@ impl Bare {
             layout: &group_layout,
             entries: &entries,
         });
+        let record = layout.iter().position(|kind| *kind == Binding::Record).unwrap();
         let label = format!("wgpu-optim: {}", config.name());
-        let (table, record) = (buffers[0].clone(), buffers[NOW_BINDING as usize].clone());
+        let (table, record) = (buffers[0].clone(), buffers[record].clone());
         Self { set: vec![0; set], counted: vec![0; counted], table, record, pipeline, bind_group, label }
     }
 
@@ -230,7 +224,7 @@ impl Bare {
             write(&self.table, 48, &self.set);
         }
         write(&self.table, 48 + self.set.len() as u64, &self.counted);
-        write(&self.record, 0, &[0; std::mem::size_of::<Now>()]);
+        write(&self.record, 0, &[0; 48]);
         let label = Some(&*self.label);
         let mut pass =
             encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label, timestamp_writes: None });

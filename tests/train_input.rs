@@ -122,7 +122,7 @@ fn optimizers_come_by_name_and_as_json() {
     let args = |arguments: &[&str]| Args::try_parse_from([&["train"], arguments].concat()).unwrap();
     let rules = args(&[]).rules().unwrap();
     let labels: Vec<&str> = rules.iter().map(|(label, _)| label.as_str()).collect();
-    assert_eq!(labels, wgpu_optim::names(), "every rule by default");
+    assert_eq!(labels, wgpu_optim::rules::names(), "every rule by default");
 
     let json = r#"{"optimizer": "adamw", "lr": 0.01}"#;
     let rules = args(&["--optimizer", "adam", "--optimizer", json, "--optimizer", json]).rules().unwrap();

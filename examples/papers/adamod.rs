@@ -12,7 +12,7 @@ use crate::replicas::Digits;
 use crate::report::Findings;
 use anyhow::Result;
 use wgpu_optim::AnyRule;
-use wgpu_optim::optimizers::{AdaMod, adamod::Form};
+use wgpu_optim::rules::{AdaMod, adamod::Form};
 
 pub const EXPERIMENT: Experiment = Experiment {
     name: "adamod",

@@ -7,7 +7,7 @@ use crate::replicas::{Digits, EPOCH, History, Replicas, Setting, Task, bootstrap
 use crate::report::{Claim, Findings, Table, Verdict, plus_minus};
 use crate::stats::{mean, standard_error};
 use anyhow::Result;
-use wgpu_optim::optimizers::{AdaMod, Adam, Sgd};
+use wgpu_optim::rules::{AdaMod, Adam, Sgd};
 use wgpu_optim::{AnyRule, Curve, Schedule};
 
 const ALPHAS: [f64; 3] = [0.1, 0.01, 0.001];

@@ -7,7 +7,7 @@ use crate::replicas::{Counts, Digits, Histogram, Kind, Replicas, Setting, Task, 
 use crate::report::{Claim, Findings, Table, Verdict, number, plus_minus};
 use crate::stats::{mean, standard_error};
 use anyhow::Result;
-use wgpu_optim::optimizers::{AdaMod, Adam};
+use wgpu_optim::rules::{AdaMod, Adam};
 use wgpu_optim::{AnyRule, Schedule, wgpu};
 
 /// The paper's setting for its Transformers.

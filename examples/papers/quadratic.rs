@@ -18,7 +18,7 @@ use runs::{Losses, Plan, Setting, losses};
 use settings::Study;
 use std::ops::Range;
 use wgpu_optim::Options;
-use wgpu_optim::optimizers::{Adam, MAdam};
+use wgpu_optim::rules::{Adam, MAdam};
 
 pub const EXPERIMENT: Experiment = Experiment {
     name: "maxva-quadratic",

@@ -221,9 +221,9 @@ impl Example {
         let (adam, madam) = (sweep.adam(AT, SCRIPT_BETAS), sweep.madam(AT, 1));
         let rates = [sweep.adam.rate(adam.config), sweep.madam.rate(madam.config)];
         let own = &sweep.adam.adam()[adam.config];
-        let adam = [rates[0], rates[1]].map(|lr| wgpu_optim::optimizers::Adam { lr, ..own.clone() });
+        let adam = [rates[0], rates[1]].map(|lr| wgpu_optim::rules::Adam { lr, ..own.clone() });
         let own = &sweep.madam.madam()[madam.config];
-        let madam = [rates[1], rates[0]].map(|lr| wgpu_optim::optimizers::MAdam { lr, ..own.clone() });
+        let madam = [rates[1], rates[0]].map(|lr| wgpu_optim::rules::MAdam { lr, ..own.clone() });
         let (far, near) = ([setting(SIGMA, false)], [Setting { start: 0.0, ..setting(SIGMA, false) }]);
         let plan = |settings| Plan { settings, runs: 1000, seed: 3, snapshots: &[], progress: (0.95, 1.0) };
         let ends = [steps];

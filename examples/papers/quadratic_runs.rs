@@ -6,7 +6,8 @@ use crate::stats::{mean, standard_error};
 use anyhow::Result;
 use bytemuck::{Pod, Zeroable};
 use std::ops::Range;
-use wgpu_optim::{BufferRange, Config, Optimizer, Options, ParamSet};
+use wgpu_optim::rule::Config;
+use wgpu_optim::{BufferRange, Optimizer, Options, ParamSet};
 
 /// Runs of a block, as many as the paper has for each point.
 pub const BLOCK: usize = 100;

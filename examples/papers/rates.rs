@@ -7,7 +7,7 @@ use crate::replicas::{Digits, EPOCH, History, Replicas, Setting, Task, bootstrap
 use crate::report::{Claim, Findings, Table, Verdict, number, plus_minus};
 use crate::stats::{mean, standard_error};
 use anyhow::Result;
-use wgpu_optim::optimizers::{Adam, RAdam, Sgd};
+use wgpu_optim::rules::{Adam, RAdam, Sgd};
 use wgpu_optim::{AnyRule, Curve, Schedule};
 
 pub const EXPERIMENT: Experiment =

@@ -12,9 +12,10 @@ use crate::report::{Findings, Table};
 use crate::stats::{mean, standard_error};
 use anyhow::Result;
 use bytemuck::{Pod, Zeroable};
-use wgpu_optim::optimizers::adam::AmsGrad;
-use wgpu_optim::optimizers::{Adam, LaMAdam, LaProp, MAdam};
-use wgpu_optim::{Config, Optimizer, ParamSet};
+use wgpu_optim::rule::Config;
+use wgpu_optim::rules::adam::AmsGrad;
+use wgpu_optim::rules::{Adam, LaMAdam, LaProp, MAdam};
+use wgpu_optim::{Optimizer, ParamSet};
 
 pub const EXPERIMENT: Experiment = Experiment {
     name: "maxva-reaction",

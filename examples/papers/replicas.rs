@@ -199,7 +199,7 @@ impl Replicas {
                 let mut prepared = vec![];
                 for method in &mut self.methods {
                     for (tensor, (lr, factor)) in method.tensors.iter().zip(&method.rates) {
-                        let group = method.params.tensor(*tensor)?.group;
+                        let group = method.params.group_of(*tensor)?;
                         method.optimizer.group_mut(group)?.set("lr", lr * factor.at(t as u64))?;
                     }
                     prepared.push(method.optimizer.prepare(&mut encoder)?);

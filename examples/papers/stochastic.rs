@@ -18,7 +18,7 @@ use runs::{BETA2, Course, Entrant, Plan};
 use search::Search;
 use std::fmt::Write;
 use wgpu_optim::AnyRule;
-use wgpu_optim::optimizers::{Adam, MAdam, adam::AmsGrad};
+use wgpu_optim::rules::{Adam, MAdam, adam::AmsGrad};
 
 pub const EXPERIMENT: Experiment = Experiment {
     name: "maxva-stochastic",

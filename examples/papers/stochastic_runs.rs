@@ -4,8 +4,9 @@ use crate::lab::Binding::{Read, Write};
 use crate::lab::{Kernel, Lab};
 use anyhow::{Context, Result, ensure};
 use std::ops::Range;
+use wgpu_optim::rule::beta_power;
 use wgpu_optim::wgpu;
-use wgpu_optim::{AnyRule, GroupId, Optimizer, ParamSet, TensorId, beta_power};
+use wgpu_optim::{AnyRule, GroupId, Optimizer, ParamSet, TensorId};
 
 /// Beta of Adam and of AMSGrad, as in the paper.
 pub const BETA2: f64 = 0.9;

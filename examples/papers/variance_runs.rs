@@ -4,10 +4,11 @@ use super::theory;
 use crate::lab::{Binding, Kernel, Lab};
 use crate::stats::standard_error;
 use anyhow::Result;
-use wgpu_optim::optimizers::radam::{EpsForm, Fallback};
-use wgpu_optim::optimizers::{AdaGrad, Adam, RAdam};
+use wgpu_optim::rule::Config;
+use wgpu_optim::rules::radam::{EpsForm, Fallback};
+use wgpu_optim::rules::{AdaGrad, Adam, RAdam};
 use wgpu_optim::wgpu::Buffer;
-use wgpu_optim::{BufferRange, Config, Optimizer, ParamSet};
+use wgpu_optim::{BufferRange, Optimizer, ParamSet};
 
 /// Coordinates of a block.
 pub const BLOCK: usize = 1024;

@@ -14,7 +14,7 @@ use crate::replicas::{
 use crate::report::{Findings, number};
 use crate::stats::mean;
 use anyhow::Result;
-use wgpu_optim::optimizers::{AdaMod, Adam, MAdam, RAdam, adamod::Form};
+use wgpu_optim::rules::{AdaMod, Adam, MAdam, RAdam, adamod::Form};
 use wgpu_optim::{AnyRule, Curve, Schedule, wgpu};
 
 pub const EXPERIMENT: Experiment = Experiment {

@@ -56,7 +56,7 @@ pub fn candidates(wanted: &str) -> Result<Vec<wgpu::Adapter>> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
     adapters.retain(|adapter| {
-        adapter.limits().max_compute_invocations_per_workgroup >= wgpu_optim::shader::WORKGROUP
+        adapter.limits().max_compute_invocations_per_workgroup >= wgpu_optim::program::WORKGROUP
     });
     if adapters.is_empty() {
         bail!("no adapter found, neither a GPU nor a software one. {INSTALL}");

@@ -5,8 +5,9 @@
 
 use super::trajectory::Trajectory;
 use futures::future::{join, join_all};
+use wgpu_optim::reference::Reference;
 use wgpu_optim::wgpu;
-use wgpu_optim::{Download, Error, Optimizer, Options, ParamSet, Reference, Refusal, Setup};
+use wgpu_optim::{Download, Error, Optimizer, Options, ParamSet, Refusal, Setup};
 
 /// The largest distance of a run from its recording.
 #[derive(Debug, Clone, Default)]

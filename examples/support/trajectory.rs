@@ -10,7 +10,8 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use wgpu_optim::{AnyRule, Config, Setup, Wrappers};
+use wgpu_optim::rule::Config;
+use wgpu_optim::{AnyRule, Setup, Wrappers};
 
 /// Value of the metadata field `format`.
 pub const FORMAT: &str = "optimizer-trajectory/1";
@@ -141,7 +142,7 @@ impl Trajectory {
         let Ok(default) = AnyRule::named(name) else {
             return Err(NoRule::Unsupported(format!("optimizer '{}'", shorten(name))));
         };
-        let known = default.method().to_json();
+        let known = default.rule().to_json();
         let around = serde_json::to_value(Wrappers::default()).unwrap_or_default();
         let unknown = |option: &&String| known.get(option).is_none() && around.get(option).is_none();
         if let Some(option) = self.options.keys().find(unknown) {

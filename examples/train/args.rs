@@ -4,7 +4,8 @@ use anyhow::Result;
 use clap::Parser;
 use clap::builder::RangedU64ValueParser;
 use std::path::PathBuf;
-use wgpu_optim::{AnyRule, REGISTRY, names};
+use wgpu_optim::rules::names;
+use wgpu_optim::{AnyRule, REGISTRY};
 
 /// Epochs and samples of a step, for the bundled digits and for `--data`.
 pub const DIGITS: (usize, usize) = (20, 32);

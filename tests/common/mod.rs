@@ -8,7 +8,9 @@ pub mod run;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::sync::{Mutex, PoisonError};
-use wgpu_optim::wgpu;
+use wgpu_optim::program::{Declared, Limits, Options, Packing, Program, Tensors};
+use wgpu_optim::rule::DynRule;
+use wgpu_optim::{AnyRule, wgpu};
 
 /// A device to test on.
 pub struct Gpu {
@@ -103,7 +105,7 @@ pub fn finish(conclusion: &libtest_mimic::Conclusion) -> ! {
     std::process::exit(code)
 }
 
-/// A trial on `adapter` that opens its own device.
+/// A trial on `adapter`, on a device that it may share with those before and after it.
 pub fn trial(
     adapter: &wgpu::Adapter,
     name: impl Into<String>,
@@ -117,13 +119,42 @@ pub fn trial(
     })
 }
 
-/// Opens a device for `test`.
-pub fn with_device(adapter: &wgpu::Adapter, test: impl FnOnce(&Gpu)) {
-    // All devices of a GL adapter share one context, whose lock wgpu gives up on after a second.
+/// A trial on `adapter` that opens a device of its own: to destroy it, or to count what is made on it.
+pub fn trial_of_its_own(
+    adapter: &wgpu::Adapter,
+    name: impl Into<String>,
+    test: impl FnOnce(&Gpu) + Send + 'static,
+) -> Trial {
+    let adapter = adapter.clone();
+    let name = format!("{} on {}", name.into(), describe(&adapter));
+    Trial::test(name, move || {
+        let _turn = turn(&adapter);
+        test(&Gpu::open(&adapter));
+        Ok(())
+    })
+}
+
+/// All devices of a GL adapter share one context, whose lock wgpu gives up on after a second.
+fn turn(adapter: &wgpu::Adapter) -> Option<std::sync::MutexGuard<'static, ()>> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let gl = adapter.get_info().backend == wgpu::Backend::Gl;
-    let _turn = gl.then(|| ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner));
-    test(&Gpu::open(adapter));
+    gl.then(|| ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Runs `test` on a device that no other trial uses meanwhile: one that a trial before gave back, or a new one. Opening
+/// one takes longer than most trials. The device of a trial that panics is not given back.
+pub fn with_device(adapter: &wgpu::Adapter, test: impl FnOnce(&Gpu)) {
+    static IDLE: Mutex<Vec<Gpu>> = Mutex::new(vec![]);
+    let idle = || IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn(adapter);
+    let name = describe(adapter);
+    let given_back = {
+        let mut idle = idle();
+        idle.iter().position(|gpu| gpu.name == name).map(|index| idle.swap_remove(index))
+    };
+    let gpu = given_back.unwrap_or_else(|| Gpu::open(adapter));
+    test(&gpu);
+    idle().push(gpu);
 }
 
 /// Lets so many turns of the event loop pass, where there is one.
@@ -135,15 +166,19 @@ pub fn turns(mut left: u32) {
     }));
 }
 
-/// Dispatches of a step with one window and nothing around the rule: what is measured takes one to measure and one
-/// to combine, rows and columns take three, what is carried one.
-pub fn dispatches(method: &dyn wgpu_optim::Method) -> usize {
-    let measured = wgpu_optim::shader::measured_fields(method) > 0;
-    let carries = wgpu_optim::shader::carries(method);
-    1 + 2 * usize::from(measured) + 3 * usize::from(has_lines(method)) + usize::from(carries)
+/// The program of one matrix in one group, with nothing around the rule.
+pub fn program(config: &AnyRule) -> Program {
+    let matrix = Declared { name: "matrix".into(), shape: vec![8, 8], group: 0, own: None };
+    let limits = Limits::default();
+    let tensors = Tensors::lay_out(&["all"], &[matrix], &[], Packing::default(), &limits).unwrap();
+    Program::new(&tensors, std::slice::from_ref(config), &Options::default(), &limits).unwrap()
 }
 
-/// Whether a rule averages rows and columns.
-pub fn has_lines(method: &dyn wgpu_optim::Method) -> bool {
-    method.slot_kinds().iter().any(|kind| *kind != wgpu_optim::SlotKind::Element)
+/// Dispatches of a step with one window and nothing around the rule: a reduction takes one to reduce and one
+/// to combine, rows and columns take three, device scalars one.
+pub fn dispatches(rule: &dyn DynRule) -> usize {
+    let spec = rule.spec();
+    let reduces = rule.reduces() && spec.results().next().is_some();
+    let device = spec.device_scalars().next().is_some();
+    1 + 2 * usize::from(reduces) + 3 * usize::from(spec.is_factored()) + usize::from(device)
 }

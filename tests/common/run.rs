@@ -3,11 +3,13 @@
 use super::Gpu;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use wgpu_optim::reference::{self, Carried, expect_carrying_step, host_row};
+use wgpu_optim::arithmetic::Interval;
+use wgpu_optim::program::Program;
+use wgpu_optim::reference::{self, DeviceScalars, expect_step, host_scalars};
+use wgpu_optim::rule::{Config, HostState};
 use wgpu_optim::wgpu::{self, BufferUsages};
 use wgpu_optim::{
-    AnyRule, BufferRange, Config, Download, Interval, Memory, Optimizer, Options, Packing, ParamSet,
-    TensorId, WRAPPER_SLOTS, Wrappers,
+    AnyRule, BufferRange, Download, Optimizer, Options, Packing, ParamSet, TensorId, Wrappers, limits_of,
 };
 
 /// Where the tensors live.
@@ -32,7 +34,7 @@ pub struct Run<'a> {
     pub optimizer: Optimizer<AnyRule>,
     pub tensors: Vec<TensorId>,
     pub own: Option<(wgpu::Buffer, wgpu::Buffer)>,
-    memory: Vec<Memory>,
+    host: Vec<HostState>,
     wrappers: Wrappers,
     configs: Vec<AnyRule>,
 }
@@ -44,15 +46,15 @@ pub struct Words {
     pub theta: Vec<Vec<f32>>,
     /// Of the rule, then of the wrappers; all values one behind the other for a ring.
     pub slots: Vec<Vec<Vec<f32>>>,
-    /// What the rule carries from step to step.
-    pub carried: Vec<f32>,
+    /// The rule's device scalars.
+    pub device: Vec<f32>,
 }
 
 impl Words {
     /// The bits, so that comparisons see NaN and the sign of zero.
     pub fn bits(&self) -> Vec<u32> {
         let slots = self.slots.iter().flatten().flatten();
-        self.theta.iter().flatten().chain(slots).chain(&self.carried).map(|x| x.to_bits()).collect()
+        self.theta.iter().flatten().chain(slots).chain(&self.device).map(|x| x.to_bits()).collect()
     }
 }
 
@@ -93,6 +95,18 @@ impl<'a> Run<'a> {
         home: Home,
         options: &Options,
     ) -> Self {
+        Self::altered(gpu, configs, tensors, home, options, |_| {})
+    }
+
+    /// The same with a program that `alter` changed.
+    pub fn altered(
+        gpu: &'a Gpu,
+        configs: &[AnyRule],
+        tensors: &[(usize, usize)],
+        home: Home,
+        options: &Options,
+        alter: impl FnOnce(&mut Program),
+    ) -> Self {
         let mut builder = ParamSet::builder();
         let groups: Vec<_> = (0..configs.len()).map(|i| builder.group(format!("group {i}"))).collect();
         let mut own = None;
@@ -125,11 +139,16 @@ impl<'a> Run<'a> {
             }
         };
         let params = builder.build(&gpu.device).unwrap();
+        let limits = limits_of(&gpu.device);
+        let mut program = Program::new(params.layout(), configs, options, &limits).unwrap();
+        alter(&mut program);
+        let (program, groups) = (program.sealed(), configs.to_vec());
         let optimizer =
-            Optimizer::with_options(&gpu.device, &gpu.queue, &params, configs.to_vec(), options).unwrap();
-        let memory = vec![Memory::default(); configs.len()];
+            Optimizer::of_program(&gpu.device, &gpu.queue, &params, program, groups, options.wrappers)
+                .unwrap();
+        let host = vec![HostState::default(); configs.len()];
         let wrappers = options.wrappers;
-        Self { gpu, params, optimizer, tensors, own, memory, wrappers, configs: configs.to_vec() }
+        Self { gpu, params, optimizer, tensors, own, host, wrappers, configs: configs.to_vec() }
     }
 
     /// Holds the steps to come against these wrappers, not against those that the optimizer was made with.
@@ -150,8 +169,8 @@ impl<'a> Run<'a> {
     }
 
     /// Every slot that the rule and the wrappers may have.
-    pub fn slot_names(&self) -> Vec<&'static str> {
-        self.configs[0].method().slots().iter().chain(&WRAPPER_SLOTS).copied().collect()
+    pub fn slot_names(&self) -> Vec<String> {
+        self.optimizer.program().slots.iter().map(|slot| slot.name.clone()).collect()
     }
 
     /// Uploads gradients and takes one step.
@@ -171,16 +190,16 @@ impl<'a> Run<'a> {
             self.tensors.iter().map(|id| self.params.download_param(&mut encoder, *id).unwrap()).collect();
         let mut slots = vec![];
         for id in &self.tensors {
-            for name in all.iter().filter(|name| kept.contains(name)) {
+            for name in all.iter().filter(|name| kept.contains(&name.as_str())) {
                 slots.push(self.optimizer.download_slot(&mut encoder, *id, name).unwrap());
             }
         }
-        let carried = self.optimizer.download_carried(&mut encoder).ok();
-        let carries = wgpu_optim::shader::carries(self.configs[0].method());
+        let device = self.optimizer.download_device_scalars(&mut encoder).ok();
+        let has_some = self.configs[0].rule().spec().device_scalars().next().is_some();
         let any = self.optimizer.dispatches_per_step() > 0;
-        assert_eq!(carried.is_some(), carries && any, "what is carried can be read back");
+        assert_eq!(device.is_some(), has_some && any, "device scalars can be read back");
         self.gpu.submit(encoder);
-        let carried = resolve(self.gpu, carried.into_iter().collect()).concat();
+        let device = resolve(self.gpu, device.into_iter().collect()).concat();
         let theta = resolve(self.gpu, theta);
         let mut slots = resolve(self.gpu, slots).into_iter();
         let slots = self
@@ -188,11 +207,11 @@ impl<'a> Run<'a> {
             .iter()
             .map(|_| {
                 all.iter()
-                    .map(|name| if kept.contains(name) { slots.next().unwrap() } else { vec![] })
+                    .map(|name| if kept.contains(&name.as_str()) { slots.next().unwrap() } else { vec![] })
                     .collect()
             })
             .collect();
-        Words { theta, slots, carried }
+        Words { theta, slots, device }
     }
 
     /// One checked step: every word after it against what it may be, given the words before.
@@ -200,22 +219,21 @@ impl<'a> Run<'a> {
         self.step(gradients);
         let t = self.optimizer.steps();
         let after = self.read();
-        let rows: Vec<Vec<f64>> = self
+        let scalars: Vec<Vec<f64>> = self
             .configs
             .iter()
-            .zip(&mut self.memory)
-            .map(|(config, memory)| host_row(config.method(), &self.wrappers, t, memory))
+            .zip(&mut self.host)
+            .map(|(config, host)| host_scalars(config.rule(), t, host))
             .collect();
         let tensors: Vec<reference::Words<'_>> = self
             .tensors
             .iter()
             .enumerate()
             .map(|(tensor, id)| {
-                let wgpu_optim::Tensor { group, shape, .. } = self.params.tensor(*id).unwrap();
-                let group = group.index();
+                let wgpu_optim::program::Tensor { group, shape, .. } = self.params.tensor(*id).unwrap();
                 reference::Words {
-                    method: self.configs[group].method(),
-                    row: &rows[group],
+                    rule: self.configs[*group].rule(),
+                    scalars: &scalars[*group],
                     shape,
                     theta: &before.theta[tensor],
                     g: &gradients[tensor],
@@ -225,11 +243,12 @@ impl<'a> Run<'a> {
             })
             .collect();
         let mut worst = Worst::default();
-        let carried = Carried { method: self.configs[0].method(), row: &rows[0], words: &before.carried };
-        let (expected, carried) = expect_carrying_step(t, &self.wrappers, Some(carried), &tensors);
-        assert_eq!(carried.len(), after.carried.len());
-        for (i, (got, allowed)) in after.carried.iter().zip(carried).enumerate() {
-            worst.see(*got, allowed, || format!("step {t}, carried {i}"));
+        let device =
+            DeviceScalars { rule: self.configs[0].rule(), scalars: &scalars[0], words: &before.device };
+        let (expected, device) = expect_step(t, &self.wrappers, Some(device), &tensors);
+        assert_eq!(device.len(), after.device.len());
+        for (i, (got, allowed)) in after.device.iter().zip(device).enumerate() {
+            worst.see(*got, allowed, || format!("step {t}, device scalar {i}"));
         }
         for (tensor, expected) in expected.into_iter().enumerate() {
             for (i, allowed) in expected.theta.iter().enumerate() {
@@ -332,13 +351,25 @@ pub fn parameters(seed: u64, lens: &[usize]) -> Vec<Vec<f32>> {
 
 /// `steps` checked steps of two groups (the second at half the rate) over tensors of awkward sizes.
 pub fn check(gpu: &Gpu, config: &AnyRule, home: Home, options: &Options, steps: u64) -> Worst {
+    check_altered(gpu, config, home, options, steps, |_| {})
+}
+
+/// The same with a program that `alter` changed.
+pub fn check_altered(
+    gpu: &Gpu,
+    config: &AnyRule,
+    home: Home,
+    options: &Options,
+    steps: u64,
+    alter: impl FnOnce(&mut Program),
+) -> Worst {
     let mut slower = config.clone();
     if let Some(lr) = config.get("lr") {
         slower.set("lr", 0.5 * lr).unwrap();
     }
     let tensors = [(1, 0), (1500, 1), (3, 0), (0, 0), (1024, 0), (7, 0), (2049, 1)];
     let lens = tensors.map(|(len, _)| len);
-    let mut run = Run::new(gpu, &[config.clone(), slower], &tensors, home, options);
+    let mut run = Run::altered(gpu, &[config.clone(), slower], &tensors, home, options, alter);
     run.write_theta(&parameters(1, &lens));
     let mut words = run.read();
     let mut worst = Worst::default();

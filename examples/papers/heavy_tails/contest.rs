@@ -8,7 +8,7 @@ use crate::lab::{Binding, Kernel, Lab};
 use crate::report::Findings;
 use crate::stats;
 use anyhow::Result;
-use wgpu_optim::optimizers::{ACClip, Adam, CClip, RmsProp, Sgd};
+use wgpu_optim::rules::{ACClip, Adam, CClip, RmsProp, Sgd};
 use wgpu_optim::{AnyRule, PreparedStep, wgpu};
 
 pub const EXPERIMENT: Experiment = Experiment {

@@ -8,7 +8,7 @@ use crate::Experiment;
 use crate::lab::{Binding, Kernel, Lab};
 use crate::report::Findings;
 use anyhow::Result;
-use wgpu_optim::optimizers::{CClip, GClip, Sgd};
+use wgpu_optim::rules::{CClip, GClip, Sgd};
 use wgpu_optim::wgpu;
 
 pub const EXPERIMENT: Experiment = Experiment {

@@ -14,7 +14,8 @@ mod second_moment;
 
 use crate::lab::{Binding, Kernel, Lab};
 use anyhow::Result;
-use wgpu_optim::{BufferRange, Config, GroupId, Optimizer, ParamSet, wgpu};
+use wgpu_optim::rule::Config;
+use wgpu_optim::{BufferRange, GroupId, Optimizer, ParamSet, wgpu};
 
 pub use contest::EXPERIMENT as CONTEST;
 pub use dimension::EXPERIMENT as DIMENSION;

@@ -8,7 +8,7 @@ use crate::lab::{Binding, Lab};
 use crate::report::Findings;
 use crate::stats;
 use anyhow::Result;
-use wgpu_optim::optimizers::CClip;
+use wgpu_optim::rules::CClip;
 
 pub const EXPERIMENT: Experiment = Experiment {
     name: "heavy-tails-rate",

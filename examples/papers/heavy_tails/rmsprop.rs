@@ -7,7 +7,7 @@ use crate::chart::{Axis, Chart, Panel, Series};
 use crate::lab::{Binding, Lab};
 use crate::report::{Claim, Findings, Table, Verdict};
 use anyhow::Result;
-use wgpu_optim::optimizers::RmsProp;
+use wgpu_optim::rules::RmsProp;
 
 pub const EXPERIMENT: Experiment =
     Experiment { name: "heavy-tails-rmsprop", title: "Heavy tails, discussion: RMSProp as clipping", run };

@@ -9,7 +9,7 @@ use crate::lab::{Binding, Lab};
 use crate::report::{Claim, Findings, Table, Verdict, number, plus_minus};
 use crate::stats;
 use anyhow::Result;
-use wgpu_optim::optimizers::{CClip, Sgd};
+use wgpu_optim::rules::{CClip, Sgd};
 use wgpu_optim::wgpu;
 
 pub const EXPERIMENT: Experiment = Experiment {

@@ -1,0 +1,77 @@
+// reduce_factored.wgsl: the dispatch that adds up rows and columns. A workgroup handles 64 lines, an invocation
+// up to 1024 elements of one of them, 32 by 32, in an order that depends on the shape alone: where a tensor is
+// cut into windows, each continues the sums of the one before. What is not finite is left out. The rows of a
+// tensor that is not factored have one element each, and are averaged here.
+//
+//   workgroup: (2 tensor + 1 for columns, first line, first element of the lines, place of the 64 totals and of
+//              64 sums of 32 that another window goes on with),
+//              (where the tensor's element 0 would be among the gradients, first element here, end, 1 if first)
+
+const CHUNK: u32 = 1024u;
+const PART: u32 = 32u;
+
+fn share_of(at: u32, row: Row) -> f32 {
+    let gradient = grads[at];
+    let share = factored_term(as_seen(vec4<f32>(gradient), row).x, row.h);
+    return select(share, 0.0, any(not_finite(vec4<f32>(gradient, share, 0.0, 0.0))));
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn optimizer_reduce(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let header = table[table[1].w];
+    let index = id.y * grid.x + id.x;
+    if (index >= header.z) {
+        return;
+    }
+    let entry = table[header.y + 2u * index];
+    let place = table[header.y + 2u * index + 1u];
+    let m = find_matrices(entry.x / 2u);
+    let columns = entry.x % 2u == 1u;
+    let line = entry.y + lane;
+    let lines_each = select(m.rows, m.columns, columns);
+    if (line >= count_matrices(entry.x / 2u) * lines_each) {
+        return;
+    }
+    let row = load_row(tile_of(entry.x / 2u, m));
+    if (m.between == 0u) {
+        if (taken() && line >= place.y && line < place.z) {
+            let share = share_of(place.x + line, row);
+            factored[m.row_place + line] = factored_average(factored[m.row_place + line], share, row.h);
+        }
+        return;
+    }
+    let length = select(m.columns, m.rows, columns);
+    let stride = m.between * m.columns * m.inner;
+    let step = select(m.inner, stride, columns);
+    let first = first_of(m, line / lines_each) + line % lines_each * select(stride, m.inner, columns);
+    var total = 0.0;
+    var sum = 0.0;
+    if (place.w == 0u) {
+        total = factored[entry.w + lane];
+        sum = factored[entry.w + WORKGROUP + lane];
+    }
+    let end = min(entry.z + CHUNK, length);
+    for (var part = entry.z; part < end; part += PART) {
+        let part_end = min(part + PART, end);
+        let last = first + (part_end - 1u) * step;
+        if (last < place.y) {
+            continue; // in a window before
+        }
+        for (var i = part; i < part_end; i++) {
+            let element = first + i * step;
+            if (element >= place.y && element < place.z) {
+                sum += share_of(place.x + element, row);
+            }
+        }
+        if (last < place.z) {
+            total += sum;
+            sum = 0.0;
+        }
+    }
+    factored[entry.w + lane] = total;
+    factored[entry.w + WORKGROUP + lane] = sum;
+}

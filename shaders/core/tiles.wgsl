@@ -1,0 +1,109 @@
+// tiles.wgsl: where a workgroup finds its work. Concatenated with now.wgsl, an access file, one of apply.wgsl and
+// reduce.wgsl, the generated lines for one rule's slots, and the rule itself; see README.md beside this file.
+//
+// One workgroup handles one tile, a run of elements of one parameter group, or eight small ones, each with an
+// eighth of its invocations. The table says which:
+//
+//   table[0]                     (number of tiles that have a workgroup each, where the tiles start, vec4 a row,
+//                                 vec4 a packed slot)
+//   table[1]                     (where the terms start in the scratch buffer, tiles in windows before,
+//                                 where the counts start, where the tiles end and the entries of factored.wgsl start)
+//   table[2]                     (vec4 a counted row, where the counted rows start, vec4 of all groups' counted rows,
+//                                 for how many counts there are rows)
+//   table[3 + ...]               rows: the host scalars that are set, for each of the last recorded steps and each
+//                                group; `now` says which step's are this one's
+//   table[counted + ...]         counted rows: the host scalars that follow from the number of steps taken, for each
+//                                number (modulo how many there are) and each group
+//   table[counts + i / 4][i % 4] the steps that invocation i has taken, and EVALUATES while its weights are for evaluation
+//   table[tiles + 2 i]           (first parameter, first gradient, first state element, elements)
+//   table[tiles + 2 i + 1]       (group, tensor, first element in the tensor, number)
+//
+// Each invocation counts the steps that it takes, in a word of its own: one for a tile would have to be read by all of
+// them before one writes it, and a barrier costs a sixth of a step on CPU adapters. So whatever follows from that
+// number follows from the steps that really ran and were not skipped, not from those that the host recorded.
+
+const WORKGROUP: u32 = 64u;
+const PACKED: u32 = 8u;
+
+@group(0) @binding(0) var<storage, read_write> table: array<vec4<u32>>;
+@group(0) @binding(3) var<uniform> now: Now;
+
+// A bit of a count: the weights are those for evaluation.
+const EVALUATES: u32 = 0x80000000u;
+
+struct Tile {
+    index: u32,
+    param: u32,
+    grad: u32,
+    state: u32,
+    count: u32,
+    row: u32,
+    counted_row: u32,
+    // The invocation's place among the counts.
+    counter: u32,
+    // Steps taken before this one.
+    steps: u32,
+    evaluates: bool,
+    tensor: u32,
+    first: u32,
+    slot_stride: u32,
+    // The invocation's place among those that share the tile, and their number.
+    lane: u32,
+    lanes: u32,
+}
+
+// What of a tile follows from its group and from the steps that invocation `counter` has taken.
+fn tile_of_group(group: u32, counter: u32) -> Tile {
+    let word = table[table[1].z + counter / 4u][counter % 4u];
+    let counted = table[2];
+    var tile = Tile();
+    tile.counter = counter;
+    tile.steps = word & ~EVALUATES;
+    tile.evaluates = (word & EVALUATES) != 0u;
+    tile.row = 3u + now.rows + group * table[0].z;
+    tile.counted_row = counted.y + tile.steps % counted.w * counted.z + group * counted.x;
+    return tile;
+}
+
+// The dispatch is folded to two dimensions, so its last row may be longer than the table: no elements then.
+fn find_tile(id: vec3<u32>, grid: vec3<u32>, lane: u32) -> Tile {
+    let workgroup = id.y * grid.x + id.x;
+    let header = table[0];
+    let packed = workgroup >= header.x;
+    let lanes = select(WORKGROUP, WORKGROUP / PACKED, packed);
+    let place_of = select(workgroup, header.x + (workgroup - header.x) * PACKED + lane / lanes, packed);
+    let at = header.y + 2u * place_of;
+    if (at >= table[1].w) {
+        return Tile();
+    }
+    let place = table[at];
+    let owner = table[at + 1u];
+    let of_group = tile_of_group(owner.x, workgroup * WORKGROUP + lane);
+    return Tile(
+        owner.w,
+        place.x,
+        place.y,
+        place.z,
+        place.w,
+        of_group.row,
+        of_group.counted_row,
+        of_group.counter,
+        of_group.steps,
+        of_group.evaluates,
+        owner.y,
+        owner.z,
+        header.w,
+        lane % lanes,
+        lanes,
+    );
+}
+
+// By bits, since WGSL lets a compiler assume that x == x.
+fn not_finite(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7f800000u)) == vec4<u32>(0x7f800000u);
+}
+
+// What lies behind a ragged tile is read as zero.
+fn masked(x: vec4<f32>, live: u32) -> vec4<f32> {
+    return select(vec4<f32>(0.0), x, vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(live));
+}

@@ -1,0 +1,79 @@
+// wrappers.wgsl: what may stand around any rule, in the same dispatch. Only in modules that use it.
+// Their numbers are those of `now`, which a host may change from step to step.
+//
+// Lookahead: slow_0 = theta_0; at every k-th step
+//   slow  <- slow + alpha (theta - slow)
+//   theta <- slow
+// Source: Zhang, Lucas, Hinton, Ba, "Lookahead Optimizer: k steps forward, 1 step back", 2019, algorithm 1.
+//
+// Average of the weights, for evaluation: ema_0 = theta_0;
+//   ema   <- ema + (1 - decay) (theta - ema)
+// Source: Polyak, Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992, with the
+//   exponential weights that the field uses.
+//
+// A gradient before the rule sees it: g <- g average / scale, the mean of micro-batches that were added up,
+// under a loss scale; g <- g min(max_norm / |g|, 1) with the norm over all tensors of all groups, then the same
+// with each tensor's own norm and max_tensor_norm; then g <- clamp(g, -max_value, max_value). What a norm leaves of a
+// gradient is right wherever it is a number, also where the norm, or what g is multiplied by, lies beyond f32.
+// Source: Pascanu, Mikolov, Bengio, "On the difficulty of training Recurrent Neural Networks", 2013,
+//   algorithm 1; exactly that factor, where torch.nn.utils.clip_grad_norm_ adds 1e-6 to the norm.
+//
+// The cautious mask: only elements whose step goes against their gradient move, by that step over
+// max(their share of the tensor, 1e-3).
+// Source: Liang, Chen, Liu, Liu, "Cautious Optimizers: Improving Training with One Line of Code", 2024,
+//   algorithm 1, with the scale of the authors' code.
+//
+// State: slow with lookahead, ema with an average.
+
+fn look_ahead(slow: vec4<f32>, theta: vec4<f32>, e: Now) -> vec4<f32> {
+    return slow + e.alpha * (theta - slow);
+}
+
+fn average(ema: vec4<f32>, theta: vec4<f32>, e: Now) -> vec4<f32> {
+    return ema + e.one_minus_decay * (theta - ema);
+}
+
+// What a gradient is multiplied by: value 2^exponent.
+struct Factor {
+    value: f32,
+    exponent: i32,
+}
+
+// Norms are results of combine.wgsl, of the gradients as the host gave them; 0 where nothing is reduced.
+fn gradient_factor(all_norm: vec4<f32>, tensor_norm: vec4<f32>, inverse_scale: f32, e: Now) -> Factor {
+    let average = Factor(e.average * inverse_scale, 0);
+    let over_all = at_most(e.max_norm, all_norm, average);
+    return at_most(e.max_tensor_norm, tensor_norm, over_all);
+}
+
+// The factor that leaves no more than max_norm of a norm, or the one before, if that does.
+fn at_most(max_norm: f32, norm: vec4<f32>, before: Factor) -> Factor {
+    let size = norm.z;
+    let exponent = i32(norm.w);
+    if (scaled(max_norm, -exponent - before.exponent) >= size * before.value) {
+        return before;
+    }
+    let value = max_norm / size;
+    // One product, where f32 holds it.
+    let one = i32(bitcast<u32>(value) >> 23u) - exponent;
+    if (one > 0 && one < 255) {
+        return Factor(scaled(value, -exponent), 0);
+    }
+    return Factor(value, -exponent);
+}
+
+fn multiplied(g: vec4<f32>, factor: Factor) -> vec4<f32> {
+    if (factor.exponent != 0) {
+        return scaled_vec4(g, factor.exponent) * factor.value;
+    }
+    return g * factor.value;
+}
+
+// 1 where a step goes against its gradient.
+fn agrees(step: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
+    return max(sign(step) * sign(g), vec4<f32>(0.0));
+}
+
+fn caution(agreeing: f32, count: f32) -> f32 {
+    return 1.0 / max(agreeing / count, 1e-3);
+}

@@ -1,0 +1,71 @@
+//! Reads the device's count of steps now and then, and never waits for it.
+
+use crate::program::ELEMENT;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use wgpu::{BufferUsages, CommandEncoder, MapMode};
+
+const IDLE: u8 = 0;
+const ASKED: u8 = 1;
+const ANSWERED: u8 = 2;
+
+/// One reading at a time: asked for in an encoder, answered some time after that encoder was submitted.
+#[derive(Debug)]
+pub(crate) struct CountReader {
+    buffer: wgpu::Buffer,
+    state: Arc<AtomicU8>,
+    step: u64,
+}
+
+/// Given to the encoder. Where that is dropped, and so the reading never answered, another may be asked for.
+struct Question(Arc<AtomicU8>);
+
+impl Question {
+    fn answer(self, answered: bool) {
+        self.0.store(if answered { ANSWERED } else { IDLE }, Ordering::Release);
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        let _ = self.0.compare_exchange(ASKED, IDLE, Ordering::AcqRel, Ordering::Relaxed);
+    }
+}
+
+impl CountReader {
+    pub fn new(device: &wgpu::Device, label: &str) -> Self {
+        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(&format!("{label}: count")),
+            size: ELEMENT,
+            usage: BufferUsages::COPY_DST | BufferUsages::MAP_READ,
+            mapped_at_creation: false,
+        });
+        Self { buffer, state: Arc::new(AtomicU8::new(IDLE)), step: 0 }
+    }
+
+    /// Records a copy of the count at byte `offset` of `table`, unless an answer is still awaited. `step` is the
+    /// number of the step that comes next in it.
+    pub fn ask(&mut self, encoder: &mut CommandEncoder, table: &wgpu::Buffer, offset: u64, step: u64) {
+        if self.state.load(Ordering::Acquire) != IDLE {
+            return;
+        }
+        encoder.copy_buffer_to_buffer(table, offset, &self.buffer, 0, ELEMENT);
+        self.state.store(ASKED, Ordering::Release);
+        self.step = step;
+        let question = Question(self.state.clone());
+        encoder.map_buffer_on_submit(&self.buffer, MapMode::Read, .., move |result| {
+            question.answer(result.is_ok());
+        });
+    }
+
+    /// The number of the step before which it was read, and the word, once there is an answer.
+    pub fn answer(&mut self) -> Option<(u64, u32)> {
+        if self.state.load(Ordering::Acquire) != ANSWERED {
+            return None;
+        }
+        let word = self.buffer.get_mapped_range(..).ok().map(|view| bytemuck::pod_read_unaligned(&view[..]));
+        self.buffer.unmap();
+        self.state.store(IDLE, Ordering::Release);
+        Some((self.step, word?))
+    }
+}

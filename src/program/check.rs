@@ -1,0 +1,290 @@
+//! The hash of a program, and what is checked of one that was read.
+
+use super::limits::need;
+use super::{Binding, Limits, Program, Slice, Tensors, Usage, VERSION};
+use crate::error::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::hash::{Hash, Hasher};
+
+impl Serialize for Program {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Program {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let program = Self::deserialize(deserializer)?;
+        program.check().map_err(serde::de::Error::custom)?;
+        Ok(program)
+    }
+}
+
+/// FNV-1a over bytes in little-endian order, with lengths of 64 bits: the same on every host.
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    fn write_u32(&mut self, x: u32) {
+        self.write(&x.to_le_bytes());
+    }
+    fn write_u64(&mut self, x: u64) {
+        self.write(&x.to_le_bytes());
+    }
+    fn write_usize(&mut self, x: usize) {
+        self.write_u64(x as u64);
+    }
+    fn write_isize(&mut self, x: isize) {
+        self.write_u64(x as u64);
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// A hash as text: JSON's numbers do not hold 64 bits everywhere.
+pub(super) mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(hash: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("{hash:016x}"))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        u64::from_str_radix(&text, 16).map_err(|error| D::Error::custom(format!("hash '{text}': {error}")))
+    }
+}
+
+impl Program {
+    /// A number that two programs share if they are the same, on any host and in any process.
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// The same with the hash of what it holds now: for experiments that change a program, such as a text of its modules.
+    pub fn sealed(mut self) -> Self {
+        self.hash = self.computed_hash();
+        self
+    }
+
+    fn computed_hash(&self) -> u64 {
+        let Self {
+            version,
+            optimizer,
+            label,
+            groups,
+            wrappers,
+            buffers,
+            layouts,
+            modules,
+            bindings,
+            passes,
+            rows,
+            slots,
+            windows,
+            factored,
+            scratch,
+            tensors,
+            readings,
+            bytes_per_parameter,
+            hash: _,
+        } = self;
+        let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+        (version, optimizer, label, groups, wrappers).hash(&mut hasher);
+        (buffers, layouts, modules, bindings, passes).hash(&mut hasher);
+        (rows, slots, windows, factored, scratch, tensors, readings, bytes_per_parameter).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Refuses a program of another version, one that was altered, and one whose parts do not fit together.
+    ///
+    /// # Errors
+    /// [`Error::Program`].
+    pub fn check(&self) -> Result<(), Error> {
+        let refused = |reason: String| Err(Error::Program { reason });
+        if self.version != VERSION {
+            return refused(format!("version {}; this library reads version {VERSION}", self.version));
+        }
+        let hash = self.computed_hash();
+        if hash != self.hash {
+            return refused(format!("hash {:016x}, but its contents have {hash:016x}", self.hash));
+        }
+        for (index, buffer) in self.buffers.iter().enumerate() {
+            for fill in &buffer.contents {
+                let end = (fill.words.len() as u64 * 4)
+                    .checked_mul(fill.times)
+                    .and_then(|size| size.checked_add(fill.at));
+                if end.is_none_or(|end| end > buffer.size) {
+                    return refused(format!("buffer {index} ({}) has contents beyond its end", buffer.label));
+                }
+            }
+        }
+        for (index, module) in self.modules.iter().enumerate() {
+            if module.layout as usize >= self.layouts.len() {
+                return refused(format!("module {index} has layout {}", module.layout));
+            }
+        }
+        for (index, group) in self.bindings.iter().enumerate() {
+            let Some(layout) = self.layouts.get(group.layout as usize) else {
+                return refused(format!("bind group {index} has layout {}", group.layout));
+            };
+            if layout.len() != group.slices.len() {
+                let (got, wants) = (group.slices.len(), layout.len());
+                return refused(format!("bind group {index} binds {got} ranges; its layout has {wants}"));
+            }
+            for (slice, binding) in group.slices.iter().zip(layout) {
+                self.check_slice(slice, &format!("bind group {index}"))?;
+                let uniform = self.buffers[slice.buffer as usize].usage == Usage::Uniform;
+                if uniform != (*binding == Binding::Record) {
+                    return refused(format!(
+                        "bind group {index} binds buffer {} as another kind",
+                        slice.buffer
+                    ));
+                }
+            }
+        }
+        for (index, pass) in self.passes.iter().enumerate() {
+            let module = self.modules.get(pass.module as usize);
+            let group = self.bindings.get(pass.bindings as usize);
+            let fits = module.zip(group).is_some_and(|(module, group)| module.layout == group.layout);
+            if !fits {
+                return refused(format!(
+                    "pass {index} runs module {} with bind group {}",
+                    pass.module, pass.bindings
+                ));
+            }
+        }
+        self.check_places()
+    }
+
+    /// Refuses a program that was made for other tensors, or needs more than a device allows.
+    ///
+    /// # Errors
+    /// [`Error::Program`], [`Error::Limit`].
+    pub fn check_fits(&self, tensors: &Tensors, limits: &Limits) -> Result<(), Error> {
+        let refused = |reason: String| Err(Error::Program { reason });
+        let given: Vec<_> = self.buffers.iter().filter(|buffer| buffer.usage == Usage::Given).collect();
+        let (got, wanted) = (tensors.buffers().len(), given.len());
+        if got != wanted {
+            return refused(format!(
+                "it was made for {wanted} buffers of parameters and gradients, not {got}"
+            ));
+        }
+        for (index, (buffer, given)) in tensors.buffers().iter().zip(given).enumerate() {
+            if buffer.size < given.size {
+                let (got, wanted) = (buffer.size, given.size);
+                return refused(format!("buffer {index} has {got} bytes; it was made for {wanted}"));
+            }
+        }
+        let (got, wanted) = (tensors.tensors().len(), self.tensors.len());
+        if got != wanted {
+            return refused(format!("it was made for {wanted} tensors, not {got}"));
+        }
+        for (tensor, place) in tensors.tensors().iter().zip(&self.tensors) {
+            let shape = tensor.shape.iter().map(|side| *side as u64);
+            if tensor.name != place.name
+                || tensor.group != place.group as usize
+                || !shape.eq(place.shape.iter().copied())
+            {
+                return refused(format!(
+                    "tensor '{}' of shape {:?} in group {} was made for '{}' of shape {:?} in group {}",
+                    tensor.name, tensor.shape, tensor.group, place.name, place.shape, place.group
+                ));
+            }
+        }
+        let needs = self.limits();
+        let least = |name, needed: u64, limit: u64| need(&self.optimizer, "its program", needed, name, limit);
+        least("max_buffer_size", needs.max_buffer_size, limits.max_buffer_size)?;
+        least(
+            "max_storage_buffer_binding_size",
+            needs.max_storage_buffer_binding_size,
+            limits.max_storage_buffer_binding_size,
+        )?;
+        for (name, needed, limit) in [
+            (
+                "max_storage_buffers_per_shader_stage",
+                needs.max_storage_buffers_per_shader_stage,
+                limits.max_storage_buffers_per_shader_stage,
+            ),
+            (
+                "max_compute_workgroups_per_dimension",
+                needs.max_compute_workgroups_per_dimension,
+                limits.max_compute_workgroups_per_dimension,
+            ),
+            (
+                "max_compute_invocations_per_workgroup",
+                needs.max_compute_invocations_per_workgroup,
+                limits.max_compute_invocations_per_workgroup,
+            ),
+            (
+                "max_compute_workgroup_size_x",
+                needs.max_compute_workgroup_size_x,
+                limits.max_compute_workgroup_size_x,
+            ),
+        ] {
+            least(name, needed.into(), limit.into())?;
+        }
+        if needs.min_storage_buffer_offset_alignment < limits.min_storage_buffer_offset_alignment {
+            let (got, wanted) =
+                (needs.min_storage_buffer_offset_alignment, limits.min_storage_buffer_offset_alignment);
+            return refused(format!("it binds at multiples of {got} bytes; the device wants {wanted}"));
+        }
+        Ok(())
+    }
+
+    fn check_slice(&self, slice: &Slice, what: &str) -> Result<(), Error> {
+        let size = self.buffers.get(slice.buffer as usize).map(|buffer| buffer.size);
+        let end = slice.offset.checked_add(slice.size);
+        if end.is_some_and(|end| size.is_some_and(|size| end <= size)) {
+            return Ok(());
+        }
+        let reason = format!("{what} has bytes {} + {} of buffer {}", slice.offset, slice.size, slice.buffer);
+        Err(Error::Program { reason })
+    }
+
+    /// Rings, slots and readings.
+    fn check_places(&self) -> Result<(), Error> {
+        let rings =
+            [("set", &self.rows.set), ("counted", &self.rows.counted), ("records", &self.rows.records)];
+        for (name, ring) in rings {
+            for (buffer, offset) in &ring.at {
+                let size = ring.stride.saturating_mul(ring.places.into());
+                let slice = Slice { buffer: *buffer, offset: *offset, size };
+                self.check_slice(&slice, &format!("the ring of {name} rows"))?;
+            }
+        }
+        for slice in self.rows.count.iter().chain(self.readings.iter().flat_map(|reading| &reading.slices)) {
+            self.check_slice(slice, "a reading")?;
+        }
+        for window in &self.windows {
+            self.check_slice(&window.counts, "a window's counts")?;
+            if let Some(buffer) = window.state.iter().find(|buffer| **buffer as usize >= self.buffers.len()) {
+                return Err(Error::Program { reason: format!("a window has state buffer {buffer}") });
+            }
+        }
+        for (tensor, place) in self.tensors.iter().enumerate() {
+            if let Some(piece) = place.pieces.iter().find(|piece| piece.window as usize >= self.windows.len())
+            {
+                let reason = format!("tensor {tensor} ({}) has window {}", place.name, piece.window);
+                return Err(Error::Program { reason });
+            }
+            for slot in self.slots.iter() {
+                if let Some((state, _)) = slot.place
+                    && self.windows.iter().any(|window| state as usize >= window.state.len())
+                {
+                    let reason = format!("slot '{}' is in state buffer {state}", slot.name);
+                    return Err(Error::Program { reason });
+                }
+                for slice in self.slot_slices(place, slot) {
+                    self.check_slice(&slice, &format!("slot '{}' of '{}'", slot.name, place.name))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

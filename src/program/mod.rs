@@ -1,0 +1,334 @@
+//! A step as data: everything that a device needs to run an optimizer, worked out once, by code that knows no device.
+//!
+//! A [`Program`] lists buffers with their first contents, WGSL modules, binding layouts, bindings and the passes that
+//! every step repeats. An executor makes these objects on its device and runs the passes; the [`Clock`] beside it says
+//! before each step which bytes to write first. [`Optimizer`](crate::Optimizer) is such an executor, on wgpu; nothing
+//! here depends on it.
+//!
+//! ```
+//! use wgpu_optim::program::{Clock, Declared, Limits, Options, Packing, Program, Tensors};
+//! use wgpu_optim::rules::Adam;
+//!
+//! let limits = Limits::default();
+//! let weight = Declared { name: "weight".into(), shape: vec![784, 10], group: 0, own: None };
+//! let tensors = Tensors::lay_out(&["all"], &[weight], &[], Packing::default(), &limits)?;
+//! let options = Options::default();
+//! let program = Program::new(&tensors, &[Adam::adamw()], &options, &limits)?;
+//! assert_eq!(program.passes.len(), 1);
+//!
+//! let mut clock = Clock::new(&program, [Adam::adamw()], options.wrappers)?;
+//! for write in clock.next_step()?.writes() {
+//!     let buffer = &program.buffers[write.buffer as usize];
+//!     println!("{} bytes into {} at {}", write.bytes.len(), buffer.label, write.offset);
+//! }
+//! # Ok::<(), wgpu_optim::Error>(())
+//! ```
+
+mod assemble;
+mod check;
+mod clock;
+mod factored;
+mod host_rows;
+mod limits;
+mod listing;
+mod passes;
+mod read;
+mod record;
+mod rows;
+mod step;
+mod tensors;
+mod text;
+mod windows;
+
+pub use clock::{Clock, NextStep, Write};
+pub(crate) use factored::Matrices;
+pub use limits::Limits;
+pub use read::Persistent;
+pub use rows::{FieldPlace, RowLayout};
+pub use tensors::{Arena, Declared, Packing, Place, Tensor, Tensors};
+
+use crate::rule::SlotKind;
+use crate::wrappers::Wrappers;
+use serde::{Deserialize, Serialize};
+
+/// Bytes of an element.
+pub(crate) const ELEMENT: u64 = 4;
+/// Bytes of a vec4.
+pub(crate) const VEC4: u64 = 16;
+/// Invocations of a workgroup, as `WORKGROUP` in `shaders/core/tiles.wgsl`. Every wave size divides it, and on
+/// software adapters, which start each invocation in turn, a small one makes small tiles cheap.
+pub const WORKGROUP: u32 = 64;
+/// Invocations of a workgroup that combines terms, as `WIDTH` in `shaders/core/combine.wgsl`.
+pub const COMBINE_WIDTH: u32 = 128;
+/// The version of the format of [`Program`].
+pub const VERSION: u32 = 1;
+
+/// What an optimizer may be told beside its groups' configurations.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Options {
+    /// Label of the pass and of every buffer, seen in captures. Default `"wgpu-optim: <rule>"`.
+    pub label: Option<String>,
+    /// Elements of a tile: a power of two from 256. By default chosen from the total and the
+    /// adapter. Results do not depend on it, but for the last bits of rules with norms, sums, rows or columns.
+    pub tile: Option<u32>,
+    /// Use at most this many storage buffers for slots, as on a device with few bindings. Results do
+    /// not depend on it.
+    pub state_buffers: Option<usize>,
+    /// WGSL to run in the place of the rule's own: for experiments, and for negative controls, which
+    /// run a rule's [`MUTANTS`](crate::rule::Rule::MUTANTS).
+    pub wgsl: Option<String>,
+    /// What stands around the rule: clipping, skipping, Lookahead, an average of the weights, …
+    pub wrappers: Wrappers,
+}
+
+/// Everything that a device needs to run steps of one optimizer.
+///
+/// Made by [`Program::new`]. Serialised, it carries its version and its [hash](Program::hash); what was cut, altered or
+/// made by another version is refused when it is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct Program {
+    /// [`VERSION`] of the library that made it.
+    pub version: u32,
+    /// Name of the rule.
+    pub optimizer: String,
+    /// Begins the label of every object.
+    pub label: String,
+    /// Labels of the parameter groups, in order.
+    pub groups: Vec<String>,
+    /// Names of what stands around the rule.
+    pub wrappers: Vec<String>,
+    /// The buffers: those that the host brings (parameters and gradients), then those to make.
+    pub buffers: Vec<Buffer>,
+    /// What is bound, in each kind of bind group.
+    pub layouts: Vec<Vec<Binding>>,
+    /// The compute pipelines.
+    pub modules: Vec<Module>,
+    /// The bind groups.
+    pub bindings: Vec<BindGroup>,
+    /// The dispatches of a step, in order; the same in every step.
+    pub passes: Vec<Pass>,
+    /// Where the host scalars of a step go.
+    pub rows: Rows,
+    /// The slots of the rule, then those of the wrappers.
+    pub slots: Vec<SlotPlace>,
+    /// What each window binds beside parameters and gradients.
+    pub windows: Vec<WindowPlace>,
+    /// The buffer of rows and columns, of factored slots.
+    pub factored: Option<u32>,
+    /// The buffer of results, terms and device scalars.
+    pub scratch: Option<u32>,
+    /// The tensors, in the order of declaration.
+    pub tensors: Vec<TensorPlace>,
+    /// Words of the scratch buffer that can be read, by name.
+    pub readings: Vec<Reading>,
+    /// Bytes that a step reads and writes for each parameter: parameters, gradients and slots, in all passes.
+    pub bytes_per_parameter: u64,
+    #[serde(with = "check::hex")]
+    hash: u64,
+}
+
+/// A buffer of a [`Program`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Buffer {
+    /// What it holds.
+    pub label: String,
+    /// Its size in bytes; of a buffer that the host brings, at least.
+    pub size: u64,
+    /// What it is used for.
+    pub usage: Usage,
+    /// What it holds before the first step, where that is not zero.
+    pub contents: Vec<Fill>,
+}
+
+/// What a buffer is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Usage {
+    /// The host brings it: a storage buffer of parameters or gradients.
+    Given,
+    /// A storage buffer that is written by copies and read back.
+    Storage,
+    /// A uniform buffer that is written by copies.
+    Uniform,
+}
+
+/// Words of a buffer before the first step.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fill {
+    /// The byte at which they start.
+    pub at: u64,
+    /// The words.
+    pub words: Vec<u32>,
+    /// How many times they stand there, one behind the other.
+    pub times: u64,
+}
+
+/// What stands at one binding of a bind group; their numbers count from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Binding {
+    /// A storage buffer that is read.
+    ReadOnly,
+    /// A storage buffer that is read and written.
+    ReadWrite,
+    /// The record of the step: a uniform buffer with a dynamic offset, [`NextStep::record`].
+    Record,
+}
+
+/// A compute pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Module {
+    /// What it does.
+    pub label: String,
+    /// Its text.
+    pub wgsl: String,
+    /// Its entry point.
+    pub entry_point: String,
+    /// Index of the layout of its bind group 0.
+    pub layout: u32,
+}
+
+/// A range of bytes of a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slice {
+    /// Index of the buffer.
+    pub buffer: u32,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// A bind group.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BindGroup {
+    /// Index of its layout.
+    pub layout: u32,
+    /// What is bound, in the order of the layout.
+    pub slices: Vec<Slice>,
+}
+
+/// A dispatch.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pass {
+    /// Index of its module.
+    pub module: u32,
+    /// Index of its bind group.
+    pub bindings: u32,
+    /// Workgroups in x and y.
+    pub workgroups: [u32; 2],
+}
+
+/// Where the host scalars of a step go; [`Clock`] makes their bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rows {
+    /// The words of one group's rows.
+    pub layout: RowLayout,
+    /// Rings of rows of what is set, one copy in each window's table.
+    pub set: Ring,
+    /// Rings of rows of what follows from the number of steps taken, one copy in each window's table.
+    pub counted: Ring,
+    /// The ring of records of recorded steps.
+    pub records: Ring,
+    /// A word that counts the steps which the device has taken; its highest bit is set while weights are for evaluation.
+    /// None where nothing follows from the count.
+    pub count: Option<Slice>,
+    /// Whether a step may be skipped on the device.
+    pub skips: bool,
+}
+
+/// A ring of places in some buffers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ring {
+    /// How many places.
+    pub places: u32,
+    /// Bytes from a place to the next.
+    pub stride: u64,
+    /// Where each copy of the ring starts: buffer and byte.
+    pub at: Vec<(u32, u64)>,
+}
+
+/// A slot and where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlotPlace {
+    /// Its name.
+    pub name: String,
+    /// What it has one value for.
+    pub kind: SlotKind,
+    /// Values kept for each parameter: 0, 1, or the length of a ring.
+    pub depth: u32,
+    /// Which of a window's state buffers, and the place in it, in units of the window's stride.
+    pub place: Option<(u32, u32)>,
+}
+
+/// The buffers of a window's slots.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowPlace {
+    /// Index of the buffer of the table.
+    pub table: u32,
+    /// Where the counts of the steps taken are in the table: one word for each invocation.
+    pub counts: Slice,
+    /// Indices of the state buffers.
+    pub state: Vec<u32>,
+    /// Elements from a slot to the next in a state buffer.
+    pub stride: u64,
+}
+
+/// A tensor and where its slots are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TensorPlace {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<u64>,
+    /// Index of its group.
+    pub group: u32,
+    /// Its elements in order, in the windows that update them.
+    pub pieces: Vec<Piece>,
+    /// Its rows and its columns in the buffer of factored slots: first element and number.
+    pub factored: Option<[(u64, u64); 2]>,
+}
+
+/// A part of a tensor in one window.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Piece {
+    /// Index of the window.
+    pub window: u32,
+    /// First element in each slot of that window.
+    pub state: u64,
+    /// Number of elements.
+    pub len: u64,
+}
+
+/// Words that can be read back.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reading {
+    /// Their name: `grad_norm`, `device_scalars`, `skips`, `loss_scale`.
+    pub name: String,
+    /// Where they are, one behind the other.
+    pub slices: Vec<Slice>,
+}
+
+/// Additions on the longest way of a term into the device's sum over `count` elements: four of a vec4, eight
+/// vec4 and the eight parts of an invocation's share of a tile, both trees, and the tiles that one invocation
+/// combines.
+pub(crate) fn reduce_roundings(count: usize) -> usize {
+    let tiles = count.div_ceil(4096);
+    4 + 8 + 8 + 14 + 7 + tiles.min(16).max(tiles / 128 + 1)
+}

@@ -1,0 +1,137 @@
+//! What can be read off a program: where slots and readings are, what persists, bytes, limits to ask for.
+
+use super::{Binding, ELEMENT, Limits, Program, Slice, SlotPlace, TensorPlace, Usage, WORKGROUP};
+use crate::rule::SlotKind;
+
+/// Words that persist from step to step: together they are the state of a run on the device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Persistent {
+    /// `m/fc.weight` for a slot of a tensor; `steps/0` for the counts of a window; names of readings for what the whole
+    /// optimizer keeps.
+    pub name: String,
+    /// Where they are, one behind the other.
+    pub slices: Vec<Slice>,
+}
+
+impl Program {
+    /// Where a slot of a tensor is: one slice, or several, one behind the other, of a ring and of a tensor that more than
+    /// one window updates; of a ring the value written at step t at place (t - 1) modulo its length. None for a slot that
+    /// the optimizer does not keep.
+    pub fn slot(&self, tensor: usize, name: &str) -> Option<Vec<Slice>> {
+        let slot = self.slots.iter().find(|slot| slot.name == name && is_kept(slot))?;
+        Some(self.slot_slices(self.tensors.get(tensor)?, slot))
+    }
+
+    pub(super) fn slot_slices(&self, tensor: &TensorPlace, slot: &SlotPlace) -> Vec<Slice> {
+        let factored = |which: usize| {
+            let place = tensor.factored.map(|places| places[which]).filter(|(_, count)| *count > 0);
+            let slice = place.zip(self.factored).map(|((first, count), buffer)| Slice {
+                buffer,
+                offset: first * ELEMENT,
+                size: count * ELEMENT,
+            });
+            slice.into_iter().collect()
+        };
+        match (slot.kind, slot.place) {
+            (SlotKind::Rows, _) => factored(0),
+            (SlotKind::Columns, _) => factored(1),
+            (SlotKind::Element, None) => vec![],
+            (SlotKind::Element, Some((state, rank))) => (rank..rank + slot.depth)
+                .flat_map(|rank| {
+                    tensor.pieces.iter().map(move |piece| {
+                        let window = &self.windows[piece.window as usize];
+                        Slice {
+                            buffer: window.state[state as usize],
+                            offset: (u64::from(rank) * window.stride + piece.state) * ELEMENT,
+                            size: piece.len * ELEMENT,
+                        }
+                    })
+                })
+                .collect(),
+        }
+    }
+
+    /// The names of the slots that the optimizer keeps: the rule's in the order of its `State`, then the wrappers'.
+    pub fn slot_names(&self) -> impl Iterator<Item = &str> {
+        self.slots.iter().filter(|slot| is_kept(slot)).map(|slot| slot.name.as_str())
+    }
+
+    /// Where a reading is; see [`Program::readings`].
+    pub fn reading(&self, name: &str) -> Option<&[Slice]> {
+        self.readings.iter().find(|reading| reading.name == name).map(|reading| &reading.slices[..])
+    }
+
+    /// Everything on the device that persists from step to step, beside the parameters: slots of every tensor, the counts
+    /// of the steps taken, device scalars, the loss scale, skipped steps.
+    pub fn persistent(&self) -> Vec<Persistent> {
+        let mut all = vec![];
+        for slot in self.slots.iter().filter(|slot| is_kept(slot)) {
+            all.extend(self.tensors.iter().map(|tensor| Persistent {
+                name: format!("{}/{}", slot.name, tensor.name),
+                slices: self.slot_slices(tensor, slot),
+            }));
+        }
+        for (index, window) in self.windows.iter().enumerate() {
+            all.push(Persistent { name: format!("steps/{index}"), slices: vec![window.counts] });
+        }
+        let kept = self.readings.iter().filter(|reading| reading.name != "grad_norm");
+        all.extend(
+            kept.map(|reading| Persistent { name: reading.name.clone(), slices: reading.slices.clone() }),
+        );
+        all
+    }
+
+    /// Bytes of the slots.
+    pub fn state_bytes(&self) -> u64 {
+        let states = self.windows.iter().flat_map(|window| &window.state);
+        let slots: u64 = states.map(|buffer| self.buffers[*buffer as usize].size).sum();
+        slots + self.factored_bytes()
+    }
+
+    /// Bytes of rows and columns that are kept from step to step.
+    fn factored_bytes(&self) -> u64 {
+        let places = self.tensors.iter().filter_map(|tensor| tensor.factored);
+        places.flatten().map(|(_, count)| count * ELEMENT).sum()
+    }
+
+    /// Bytes beyond parameters, gradients and slots: tables with their rings of host scalars, terms, and padding in the
+    /// slots. See also [`Tensors::overhead_bytes`](super::Tensors::overhead_bytes).
+    pub fn overhead_bytes(&self) -> u64 {
+        let made = self.buffers.iter().filter(|buffer| buffer.usage != Usage::Given);
+        let depth: u64 = self.slots.iter().map(|slot| u64::from(slot.depth)).sum();
+        let elements: u64 =
+            self.tensors.iter().flat_map(|tensor| &tensor.pieces).map(|piece| piece.len).sum();
+        let slots = elements * depth * ELEMENT + self.factored_bytes();
+        made.map(|buffer| buffer.size).sum::<u64>() - slots
+    }
+
+    /// The least that a device must allow to run it.
+    pub fn limits(&self) -> Limits {
+        let sizes = |usage: fn(Usage) -> bool| {
+            let buffers = self.buffers.iter().filter(move |buffer| usage(buffer.usage));
+            buffers.map(|buffer| buffer.size).max().unwrap_or(0)
+        };
+        let bound = self.bindings.iter().flat_map(|group| &group.slices).map(|slice| slice.size);
+        let storage = |layout: &Vec<Binding>| layout.iter().filter(|kind| **kind != Binding::Record).count();
+        let workgroups = self.passes.iter().flat_map(|pass| pass.workgroups).max().unwrap_or(1);
+        let width = if self.scratch.is_some() { super::COMBINE_WIDTH } else { WORKGROUP };
+        let offsets = self.bindings.iter().flat_map(|group| &group.slices).map(|slice| slice.offset);
+        let alignment =
+            offsets.filter(|offset| *offset > 0).map(|offset| 1u32 << offset.trailing_zeros().min(31));
+        Limits {
+            max_buffer_size: sizes(|_| true),
+            max_storage_buffer_binding_size: bound.max().unwrap_or(0),
+            min_storage_buffer_offset_alignment: alignment.min().unwrap_or(1 << 31),
+            max_storage_buffers_per_shader_stage: self.layouts.iter().map(storage).max().unwrap_or(0) as u32,
+            max_compute_workgroups_per_dimension: workgroups,
+            max_compute_invocations_per_workgroup: width,
+            max_compute_workgroup_size_x: width,
+            software: false,
+        }
+    }
+}
+
+/// Rows and columns are kept where the rule has them, whatever a configuration says.
+fn is_kept(slot: &SlotPlace) -> bool {
+    slot.depth > 0 || slot.kind != SlotKind::Element
+}
