@@ -25,7 +25,7 @@ test-setup:
 
 # The modules of the rules are declared inside a macro, where cargo fmt does not look.
 lint:
-	cargo fmt --check
+	cargo fmt --all --check
 	rustfmt --check --edition 2024 src/rules/*.rs
 	cargo clippy --release --all-targets -- -D warnings
 
@@ -37,6 +37,7 @@ wasm:
 
 cargo-test:
 	REQUIRE_GPU=1 cargo test --release
+	cargo test --release --no-default-features --lib --test program --test ranges --test schedules
 
 # The tests of GPUs, in a browser.
 web-check:

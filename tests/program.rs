@@ -31,11 +31,7 @@ pub fn main() {
             }
         }
     }
-    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
-    #[cfg(not(target_arch = "wasm32"))]
-    conclusion.exit();
-    #[cfg(target_arch = "wasm32")]
-    let _ = conclusion;
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
 fn trial(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {

@@ -2,10 +2,29 @@
 //! accepted gives rows that f32 holds, for every rule, number and extreme; the rest is refused with its name. Needs no
 //! GPU.
 
+#![allow(dead_code)] // a page runs the trials one by one
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use wgpu_optim::program::{Clock, Declared, Limits, Options, Packing, Program, Tensors};
 use wgpu_optim::reference::Reference;
 use wgpu_optim::rule::{Config, HostState, Range};
-use wgpu_optim::wgpu;
-use wgpu_optim::{AnyRule, Error, Lookahead, LossScale, Optimizer, Options, ParamSet, REGISTRY, Wrappers};
+use wgpu_optim::{AnyRule, Error, Lookahead, LossScale, REGISTRY, Wrappers};
+
+pub fn main() {
+    let trials: [(&str, fn()); 4] = [
+        ("what is accepted can be used", what_is_accepted_can_be_used),
+        ("by name", by_name),
+        ("wrappers too", wrappers_too),
+        ("at a step", at_a_step),
+    ];
+    let trial = |(name, test): (&str, fn())| {
+        Trial::test(name, move || {
+            test();
+            Ok::<(), Failed>(())
+        })
+    };
+    libtest_mimic::run(&Arguments::from_args(), trials.map(trial).into()).exit();
+}
 
 /// Numbers at and beyond the ends of f32 and of each range.
 fn extremes(limit: Range) -> Vec<f64> {
@@ -42,7 +61,6 @@ fn rows_are_finite(config: &AnyRule, what: &str) {
     }
 }
 
-#[test]
 fn what_is_accepted_can_be_used() {
     let (mut accepted, mut refused) = (0, 0);
     for config in REGISTRY.iter().flat_map(|entry| (entry.variants)()) {
@@ -82,7 +100,6 @@ fn method_has(config: &AnyRule, name: &str) -> bool {
     known
 }
 
-#[test]
 fn by_name() {
     for (json, part) in [
         (r#"{"optimizer": "adam", "eps": 1e-46}"#, "eps = "),
@@ -98,7 +115,6 @@ fn by_name() {
     }
 }
 
-#[test]
 fn wrappers_too() {
     let around = |value: f64| {
         let (scale, lookahead) = (LossScale::default(), Lookahead::default());
@@ -123,30 +139,25 @@ fn wrappers_too() {
 }
 
 /// A number that becomes too large in mid-run is refused at the step, which then does not count.
-#[test]
 fn at_a_step() {
-    let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
-    let mut params = ParamSet::builder();
-    let group = params.group("g");
-    params.tensor("w", [4], group);
-    let params = params.build(&device).unwrap();
+    let limits = Limits::default();
+    let tensor = Declared { name: "w".into(), shape: vec![4], group: 0, own: None };
+    let tensors = Tensors::lay_out(&["g"], &[tensor], &[], Packing::default(), &limits).unwrap();
     let config = AnyRule::from_json(r#"{"optimizer": "adamw", "lr": 1e30, "weight_decay": 0.01}"#).unwrap();
     let mut options = Options::default();
     options.wrappers.max_grad_norm = Some(1.0);
-    let mut optimizer = Optimizer::with_options(&device, &queue, &params, [config], &options).unwrap();
-    let step = |optimizer: &mut Optimizer<AnyRule>| {
-        let mut encoder = device.create_command_encoder(&Default::default());
-        optimizer.step(&mut encoder)
-    };
-    step(&mut optimizer).unwrap();
-    optimizer.group_mut(group).unwrap().set("weight_decay", 1e30).unwrap();
-    let error = step(&mut optimizer).unwrap_err();
+    let program = Program::new(&tensors, std::slice::from_ref(&config), &options, &limits).unwrap();
+    let mut clock = Clock::new(&program, [config], options.wrappers).unwrap();
+    let step = |clock: &mut Clock<AnyRule>| clock.next_step().map(drop);
+    step(&mut clock).unwrap();
+    clock.group_mut(0).unwrap().set("weight_decay", 1e30).unwrap();
+    let error = step(&mut clock).unwrap_err();
     assert!(error.to_string().starts_with("group 'g': lr_wd = 1"), "{error}");
-    optimizer.group_mut(group).unwrap().set("weight_decay", 0.01).unwrap();
-    optimizer.wrappers_mut().max_grad_norm = Some(1e-46);
-    assert!(step(&mut optimizer).unwrap_err().to_string().contains("max_grad_norm = "));
-    assert_eq!(optimizer.steps(), 1);
-    optimizer.wrappers_mut().max_grad_norm = Some(2.0);
-    step(&mut optimizer).unwrap();
-    assert_eq!(optimizer.steps(), 2);
+    clock.group_mut(0).unwrap().set("weight_decay", 0.01).unwrap();
+    clock.wrappers_mut().max_grad_norm = Some(1e-46);
+    assert!(step(&mut clock).unwrap_err().to_string().contains("max_grad_norm = "));
+    assert_eq!(clock.recorded(), 1);
+    clock.wrappers_mut().max_grad_norm = Some(2.0);
+    step(&mut clock).unwrap();
+    assert_eq!(clock.recorded(), 2);
 }
