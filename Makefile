@@ -3,6 +3,9 @@
 # The GL adapter warns without it.
 export XDG_RUNTIME_DIR ?= /tmp
 
+# The members that are not for a browser.
+NATIVE = -p wgpu-optim -p wgpu-optim-papers
+
 .PHONY: demo papers test setup test-setup lint doc wasm cargo-test web-check bench
 .NOTPARALLEL:
 
@@ -12,7 +15,7 @@ demo: setup
 
 # The experiments of the papers: pictures and a report with a verdict on every claim, in out/papers.
 papers: setup
-	cargo run --release --example papers -- all
+	cargo run --release -p wgpu-optim-papers -- all
 
 # Everything that CI runs. An adapter is required: setup installed one.
 test: test-setup lint doc wasm cargo-test web-check
@@ -27,16 +30,16 @@ test-setup:
 lint:
 	cargo fmt --all --check
 	rustfmt --check --edition 2024 src/rules/*.rs
-	cargo clippy --release --all-targets -- -D warnings
+	cargo clippy --release $(NATIVE) --all-targets -- -D warnings
 
 doc:
-	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --release $(NATIVE) --no-deps
 
 wasm:
 	scripts/check-wasm.sh
 
 cargo-test:
-	REQUIRE_GPU=1 cargo test --release
+	REQUIRE_GPU=1 cargo test --release $(NATIVE)
 	cargo test --release --no-default-features --lib --test program --test ranges --test schedules
 
 # The tests of GPUs, in a browser.
