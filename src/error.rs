@@ -178,11 +178,11 @@ pub enum Error {
         reason: String,
     },
 
-    /// The device refused to build a pipeline or bind group of a rule.
-    #[error("rule '{rule}' was refused by the device: {reason}")]
-    Shader {
-        /// Name of the rule.
-        rule: String,
+    /// The device refused what it was asked to make: a pipeline of a rule that does not compile, a buffer, a bind group.
+    #[error("{what} was refused by the device: {reason}")]
+    Refused {
+        /// What it was.
+        what: String,
         /// The device's message.
         reason: String,
     },

@@ -110,7 +110,7 @@ pub struct Wrappers {
     /// Every step leaves zeros in the gradient buffers, in the dispatch that used them, also if the step is
     /// skipped. 4 bytes of traffic a parameter.
     pub zero_grad: bool,
-    /// What a gradient that is not finite does. `skip` measures the gradients as `max_grad_norm` does.
+    /// What a gradient that is not finite does. `skip` reduces the gradients as `max_grad_norm` does.
     pub non_finite: NonFinite,
     /// Dynamic loss scaling; implies that steps are skipped.
     pub loss_scale: Option<LossScale>,
@@ -170,7 +170,7 @@ impl Wrappers {
         self.non_finite == NonFinite::Skip || self.loss_scale.is_some()
     }
 
-    /// Whether the gradients are measured before the rule sees them.
+    /// Whether the gradients are reduced before the rule sees them.
     pub fn reduces_gradients(&self) -> bool {
         self.max_grad_norm.is_some() || self.max_tensor_norm.is_some() || self.skips()
     }

@@ -216,7 +216,7 @@ fn one_configuration_for_each_group_and_one_rule() {
     }
     let mixed = [AnyRule::new(Sgd::default()), AnyRule::new(Adam::default())];
     says(Optimizer::new(&device, &queue, &params, mixed), &["'no decay'", "'adam'", "'sgd'"]);
-    // All groups share what Prodigy carries from step to step.
+    // All groups share the device scalars of Prodigy.
     let apart = [Prodigy::default(), Prodigy { d0: 0.5, ..Prodigy::default() }];
     let parts = ["'no decay'", "d = 0.5", "it must be 0.000001, as in the first group"];
     says(Optimizer::new(&device, &queue, &params, apart), &parts);
@@ -505,5 +505,5 @@ fn wgsl_that_does_not_compile() {
     options.wgsl = Some("struct Hyper { lr: f32 } fn update() -> f32 { return nonsense; }".into());
     let error =
         says(Optimizer::with_options(&device, &queue, &params, [Adam::default()], &options), &["'adam'"]);
-    assert!(matches!(error, Error::Shader { .. }), "{error:?}");
+    assert!(matches!(error, Error::Refused { .. }), "{error:?}");
 }

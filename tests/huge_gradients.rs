@@ -17,6 +17,7 @@ fn steps(gpu: &Gpu, config: &AnyRule, wrappers: Wrappers) -> (Worst, bool, bool)
     options.wrappers = wrappers;
     let tensors = LENS.map(|len| (len, 0));
     let mut run = Run::new(gpu, std::slice::from_ref(config), &tensors, BINDABLE, &options);
+    run.overflows = wrappers == Wrappers::default();
     run.write_theta(&parameters(1, &LENS));
     let (mut words, mut worst, mut moved) = (run.read(), Worst::default(), false);
     for step in 0..12 {

@@ -38,7 +38,7 @@ fn run_steps(run: &mut Run, theta: &[Vec<f32>], lens: &[usize], steps: u64) -> W
 
 /// One optimizer over two groups gives the bits of two optimizers over one group each.
 fn group_equals_separate_optimizer(gpu: &Gpu, config: &AnyRule) {
-    if measures(config) && config.rule().spec().scope == Scope::All {
+    if reduces(config) && config.rule().spec().scope == Scope::All {
         return; // its groups act on one another
     }
     let configs = [config.clone(), other(config)];
@@ -91,7 +91,7 @@ fn has_its_own_rate(config: &AnyRule) -> bool {
 }
 
 /// Whether elements of a tensor, or of all, act on one another through a norm.
-fn measures(config: &AnyRule) -> bool {
+fn reduces(config: &AnyRule) -> bool {
     config.rule().reduces() && config.rule().spec().results().next().is_some()
 }
 
@@ -139,7 +139,7 @@ fn any_split_gives_the_same_bits(gpu: &Gpu, config: &AnyRule) {
         }
         flat(&run.read())
     };
-    if measures(config) {
+    if reduces(config) {
         // The tree of a sum follows tensors and tiles; where they lie does not matter.
         let tile = |state_buffers| options(256, state_buffers);
         let expected = split(&lens, BINDABLE, &tile(None));
@@ -341,7 +341,7 @@ fn poison_stays_where_it_is(gpu: &Gpu, config: &AnyRule) {
             if ![0, 130, 258].contains(&i) {
                 // Through a norm, what is not there any more acts on the others.
                 assert!(f32::from_bits(dirty[i]).is_finite(), "{name}: element {i} is not the poisoned one");
-                if measures(config) {
+                if reduces(config) {
                     continue;
                 }
                 assert_eq!(clean[i], dirty[i], "{name}: element {i} is not the poisoned one");

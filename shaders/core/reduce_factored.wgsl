@@ -10,10 +10,10 @@
 const CHUNK: u32 = 1024u;
 const PART: u32 = 32u;
 
-fn share_of(at: u32, row: Row) -> f32 {
+fn term_of(at: u32, row: Row) -> f32 {
     let gradient = grads[at];
-    let share = factored_term(as_seen(vec4<f32>(gradient), row).x, row.h);
-    return select(share, 0.0, any(not_finite(vec4<f32>(gradient, share, 0.0, 0.0))));
+    let term = factored_term(as_seen(vec4<f32>(gradient), row).x, row.h);
+    return select(term, 0.0, any(not_finite(vec4<f32>(gradient, term, 0.0, 0.0))));
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -39,8 +39,8 @@ fn optimizer_reduce(
     let row = load_row(tile_of(entry.x / 2u, m));
     if (m.between == 0u) {
         if (taken() && line >= place.y && line < place.z) {
-            let share = share_of(place.x + line, row);
-            factored[m.row_place + line] = factored_average(factored[m.row_place + line], share, row.h);
+            let term = term_of(place.x + line, row);
+            factored[m.row_place + line] = factored_average(factored[m.row_place + line], term, row.h);
         }
         return;
     }
@@ -64,7 +64,7 @@ fn optimizer_reduce(
         for (var i = part; i < part_end; i++) {
             let element = first + i * step;
             if (element >= place.y && element < place.z) {
-                sum += share_of(place.x + element, row);
+                sum += term_of(place.x + element, row);
             }
         }
         if (last < place.z) {

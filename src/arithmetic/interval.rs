@@ -130,11 +130,11 @@ impl Interval {
         }
     }
 
-    /// The shares of a sum that are numbers, of which the device leaves out what is not finite; none where one may be
+    /// The terms of a sum that are numbers, of which the device leaves out what is not finite; none where one may be
     /// either.
-    fn finite(shares: &[Self]) -> Option<impl Iterator<Item = &Self> + Clone> {
-        let known = shares.iter().all(|share| *share != Self::unbounded());
-        known.then(|| shares.iter().filter(|share| share.low.is_finite() && share.high.is_finite()))
+    fn finite(terms: &[Self]) -> Option<impl Iterator<Item = &Self> + Clone> {
+        let known = terms.iter().all(|term| *term != Self::unbounded());
+        known.then(|| terms.iter().filter(|term| term.low.is_finite() && term.high.is_finite()))
     }
 
     fn is_zero(self) -> bool {
@@ -278,11 +278,11 @@ impl Real for Interval {
     fn scaled(self, exponent: i32) -> Self {
         self * Self::point(f64::from(exponent).exp2())
     }
-    fn norm(shares: &[Self]) -> Self {
+    fn norm(terms: &[Self]) -> Self {
         let (mut low, mut high) = (0.0, 0.0);
-        let Some(finite) = Self::finite(shares) else { return Self::unbounded() };
-        for share in finite {
-            let magnitude = share.abs();
+        let Some(finite) = Self::finite(terms) else { return Self::unbounded() };
+        for term in finite {
+            let magnitude = term.abs();
             low += magnitude.low * magnitude.low;
             high += magnitude.high * magnitude.high;
         }
@@ -290,14 +290,14 @@ impl Real for Interval {
             .checked()
             .flushed()
     }
-    fn largest(shares: &[Self]) -> Self {
-        let Some(finite) = Self::finite(shares) else { return Self::unbounded() };
+    fn largest(terms: &[Self]) -> Self {
+        let Some(finite) = Self::finite(terms) else { return Self::unbounded() };
         let larger = |a: Self, b: &Self| Real::max(a, *b);
         finite.fold(Self::point(0.0), larger)
     }
-    fn sum(shares: &[Self], roundings: usize) -> Self {
-        let Some(finite) = Self::finite(shares) else { return Self::unbounded() };
-        let magnitude: f64 = finite.clone().map(|share| share.abs().high).sum();
+    fn sum(terms: &[Self], roundings: usize) -> Self {
+        let Some(finite) = Self::finite(terms) else { return Self::unbounded() };
+        let magnitude: f64 = finite.clone().map(|term| term.abs().high).sum();
         let error = roundings as f64 * 2f64.powi(-24) * magnitude;
         let (low, high) = finite.fold((0.0, 0.0), |(low, high), x| (low + x.low, high + x.high));
         Self { low: low - error, high: high + error }.checked().flushed()

@@ -15,6 +15,17 @@ pub use readback::Download;
 
 use crate::program::Limits;
 
+/// What engines move between threads.
+#[cfg(not(target_arch = "wasm32"))]
+const _: () = {
+    const fn is_send_and_sync<T: Send + Sync>() {}
+    is_send_and_sync::<Optimizer<crate::AnyRule>>();
+    is_send_and_sync::<ParamSet>();
+    is_send_and_sync::<Download>();
+    is_send_and_sync::<crate::program::Program>();
+    is_send_and_sync::<crate::program::Clock<crate::AnyRule>>();
+};
+
 /// The limits to request: WebGPU's defaults, with the adapter's own sizes of buffers and bindings, which
 /// decide how many parameters one dispatch reaches. Never above what the adapter has.
 pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {

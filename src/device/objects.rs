@@ -27,7 +27,7 @@ impl Objects {
     /// Makes them; `given` are the buffers that the host brings.
     ///
     /// # Errors
-    /// [`Error::Shader`], [`Error::OutOfMemory`], [`Error::DeviceLost`].
+    /// [`Error::Refused`], [`Error::OutOfMemory`], [`Error::DeviceLost`].
     pub fn new(device: &wgpu::Device, program: &Program, given: &[wgpu::Buffer]) -> Result<Self, Error> {
         let buffers = guarded(device, &format!("the slots of '{}'", program.optimizer), || {
             let mut given = given.iter();
@@ -37,7 +37,8 @@ impl Objects {
             };
             program.buffers.iter().map(make).collect::<Result<Vec<_>, Error>>()
         })??;
-        let dispatches = guarded(device, &program.optimizer, || make_dispatches(device, program, &buffers))?;
+        let what = format!("rule '{}'", program.optimizer);
+        let dispatches = guarded(device, &what, || make_dispatches(device, program, &buffers))?;
         Ok(Self { buffers, dispatches })
     }
 }

@@ -60,7 +60,7 @@ impl<C: Config> Optimizer<C> {
     ///
     /// # Errors
     /// [`Error::GroupCount`], [`Error::Config`], [`Error::MixedRules`], [`Error::Limit`] where the device
-    /// is too small, [`Error::Rule`] and [`Error::Shader`] for a rule that asks for too much or does not compile,
+    /// is too small, [`Error::Rule`] and [`Error::Refused`] for a rule that asks for too much or does not compile,
     /// [`Error::OutOfMemory`], and [`Error::OtherDevice`] for parameters of another device. In a browser what WebGPU itself
     /// refuses reaches the host's uncaptured-error handler instead, since it answers later. wgpu does not say which device a
     /// queue or an encoder belongs to: one of another device is refused by wgpu's own validation, at its first use.

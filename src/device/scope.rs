@@ -16,7 +16,7 @@ pub(crate) fn guarded<T>(device: &wgpu::Device, what: &str, create: impl FnOnce(
     let reason = |error: wgpu::Error| error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     match (validation, memory) {
         (None, None) => alive(device).map(|()| made),
-        (Some(error), _) => Err(Error::Shader { rule: what.into(), reason: reason(error) }),
+        (Some(error), _) => Err(Error::Refused { what: what.into(), reason: reason(error) }),
         (None, Some(error)) => Err(Error::OutOfMemory { what: what.into(), reason: reason(error) }),
     }
 }

@@ -149,13 +149,14 @@ impl<C: Config> Clock<C> {
         }
         let refused =
             |(group, refusal): (usize, _)| Error::Config { group: self.labels[group].clone(), refusal };
-        let tick = self.host.tick(&self.groups, &self.wrappers).map_err(refused)?;
+        let tick = self.host.tick(&self.groups, &self.unchecked, &self.wrappers).map_err(refused)?;
+        self.unchecked.fill(false);
         self.host.count();
         Ok(NextStep { rows: &self.rows, host: &mut self.host, tick })
     }
 
     /// Checks the groups and wrappers changed since the last step.
-    fn check_changed(&mut self) -> Result<(), Error> {
+    fn check_changed(&self) -> Result<(), Error> {
         let refused = |refusal| Error::Config { group: "every group".into(), refusal };
         self.wrappers.only_numbers_changed(&self.made_with).map_err(refused)?;
         self.wrappers.validate().map_err(refused)?;
@@ -175,7 +176,6 @@ impl<C: Config> Clock<C> {
             }
             rule.starts_alike(&self.device_scalars).map_err(refused)?;
         }
-        self.unchecked.fill(false);
         Ok(())
     }
 }

@@ -36,6 +36,10 @@ pub(crate) struct Tick {
 pub(crate) struct HostRows {
     fields: &'static [Field],
     layout: RowLayout,
+    /// Which field stands at which word of the row of what is set.
+    now: Vec<(usize, usize)>,
+    /// The same of the counted row.
+    by_count: Vec<(usize, usize)>,
     places: Places,
     skips: bool,
     state: Vec<HostState>,
@@ -96,6 +100,11 @@ impl HostRows {
         Self {
             skips,
             fields,
+            now: words(&layout, |place| if let FieldPlace::Now(at) = place { Some(at) } else { None }),
+            by_count: words(
+                &layout,
+                |place| if let FieldPlace::Counted(at) = place { Some(at) } else { None },
+            ),
             state: vec![HostState::default(); groups],
             next_state: vec![HostState::default(); groups],
             set: vec![0; groups * layout.now_vec4 as usize * 4],
@@ -150,53 +159,69 @@ impl HostRows {
         self.refused = true;
     }
 
-    /// Makes the host scalars of the next step, in f64, rounded once.
+    /// Makes the host scalars of the next step, in f64, rounded once. What is set is looked at only of groups that were
+    /// `changed`: it does not depend on the step.
     ///
     /// # Errors
     /// A group and its refusal, where `f32` does not hold one of them. The step does not count then.
-    pub fn tick<C: Config>(&mut self, groups: &[C], wrappers: &Wrappers) -> Result<Tick, (usize, Refusal)> {
+    pub fn tick<C: Config>(
+        &mut self,
+        groups: &[C],
+        changed: &[bool],
+        wrappers: &Wrappers,
+    ) -> Result<Tick, (usize, Refusal)> {
         let makes = self.made < self.largest_count();
         let t = if makes { self.made + 1 } else { self.made };
         // Of what a refused step has changed in the rows nothing has reached the device.
         let mut set = self.recorded == 0 || self.refused;
+        let all = set;
         self.refused = true;
-        let mut trains = false;
+        let converts = self.layout.evaluates.is_some();
+        let mut trains = !converts;
         let mut values = [0f64; MAX_FIELDS];
         let [set_words, counted_words] =
             [self.layout.now_vec4, self.layout.counted_vec4].map(|vec4| vec4 as usize * 4);
         for (index, group) in groups.iter().enumerate() {
             let rule = group.rule();
+            let looks = all || changed[index];
+            if !looks && !makes {
+                continue;
+            }
             let mut state = self.state[index];
             let values = &mut values[..self.fields.len()];
             rule.host_scalars(t, &mut state, values);
             check_host_scalars(self.fields, values, t).map_err(|refusal| (index, refusal))?;
-            let row = &mut self.set[index * set_words..][..set_words];
-            let mut put = |at: u32, word: u32| {
-                set |= row[at as usize] != word;
-                row[at as usize] = word;
+            let word = |field: usize| {
+                let value = values[field];
+                if self.fields[field].kind.is_flag() { value as u32 } else { (value as f32).to_bits() }
             };
-            let counted = &mut self.counted[index * counted_words..][..counted_words];
-            for ((field, value), (_, place)) in self.fields.iter().zip(values).zip(&self.layout.fields) {
-                let word = if field.kind.is_flag() { *value as u32 } else { (*value as f32).to_bits() };
-                match *place {
-                    FieldPlace::Now(at) => put(at, word),
-                    FieldPlace::Counted(at) if makes => counted[at as usize] = word,
-                    FieldPlace::Counted(_) | FieldPlace::Device => {}
+            if looks {
+                let row = &mut self.set[index * set_words..][..set_words];
+                let mut put = |at: usize, word: u32| {
+                    set |= row[at] != word;
+                    row[at] = word;
+                };
+                self.now.iter().for_each(|(field, at)| put(*at, word(*field)));
+                if let Some(at) = self.layout.ring {
+                    put(at as usize, rule.ring_length());
+                }
+                if let Some(at) = self.layout.evaluates {
+                    put(at as usize, rule.evaluates().into());
                 }
             }
-            if let Some(at) = self.layout.ring {
-                put(at, rule.ring_length());
+            if makes {
+                let counted = &mut self.counted[index * counted_words..][..counted_words];
+                self.by_count.iter().for_each(|(field, at)| counted[*at] = word(*field));
+                self.next_state[index] = state;
             }
-            let evaluates = rule.evaluates();
-            if let Some(at) = self.layout.evaluates {
-                put(at, evaluates.into());
-            }
-            trains |= !evaluates && !self.evaluated[index];
-            self.next_state[index] = state;
         }
         self.refused = false;
-        for (evaluated, group) in self.evaluated.iter_mut().zip(groups) {
-            *evaluated = group.rule().evaluates();
+        if converts {
+            for (evaluated, group) in self.evaluated.iter_mut().zip(groups) {
+                let evaluates = group.rule().evaluates();
+                trains |= !evaluates && !*evaluated;
+                *evaluated = evaluates;
+            }
         }
         let record = Record::new(wrappers, self.record.rows, trains);
         set |= record != self.record;
@@ -248,6 +273,12 @@ impl HostRows {
     }
 }
 
+/// The fields whose place is one of a kind, each with its word.
+fn words(layout: &RowLayout, of_kind: fn(FieldPlace) -> Option<u32>) -> Vec<(usize, usize)> {
+    let fields = layout.fields.iter().enumerate();
+    fields.filter_map(|(field, (_, place))| Some((field, of_kind(*place)? as usize))).collect()
+}
+
 /// All groups' counted rows of the first step.
 ///
 /// # Errors
@@ -260,7 +291,7 @@ pub(crate) fn first_counted<C: Config>(
     let Some(first) = groups.first() else { return Ok(vec![]) };
     let places = Places { set: 1, counted: 1 };
     let mut rows = HostRows::new(first.rule().spec().fields, layout.clone(), groups.len(), places, false);
-    rows.tick(groups, &Wrappers::default())
+    rows.tick(groups, &vec![true; groups.len()], &Wrappers::default())
         .map_err(|(group, refusal)| Error::Config { group: labels[group].clone(), refusal })?;
     Ok(rows.counted)
 }

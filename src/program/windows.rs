@@ -278,16 +278,16 @@ impl Builder<'_> {
         let sizes = self.sizes;
         let window = |mut draft: Draft| {
             let block = &self.blocks[draft.block];
-            let quads = |range: &Range<u64>| range.end.next_multiple_of(4 * ELEMENT);
+            let whole = |range: &Range<u64>| range.end.next_multiple_of(4 * ELEMENT);
             let aligned = draft.tiles.iter().all(|(param, grad, _)| param % 4 == 0 && grad % 4 == 0);
-            let fits = quads(&draft.param) <= block.param_size && quads(&draft.grad) <= block.grad_size;
+            let fits = whole(&draft.param) <= block.param_size && whole(&draft.grad) <= block.grad_size;
             // Storage offsets may be aligned to less than a vec4 on some devices.
             let starts =
                 [&draft.param, &draft.grad].iter().all(|range| range.start.is_multiple_of(4 * ELEMENT));
             let access = if aligned && fits && starts { Access::Vec4 } else { Access::Single };
             if access == Access::Vec4 {
-                draft.param.end = quads(&draft.param);
-                draft.grad.end = quads(&draft.grad);
+                draft.param.end = whole(&draft.param);
+                draft.grad.end = whole(&draft.grad);
             }
             let tiles = (0..).zip(&draft.tiles).map(|(index, &(param, grad, tile))| Tile {
                 index,

@@ -10,6 +10,7 @@ pub type Preset = (&'static str, fn() -> AnyRule);
 
 /// One registered rule.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Entry {
     /// Canonical name.
     pub name: &'static str,

@@ -37,6 +37,8 @@ pub struct Run<'a> {
     host: Vec<HostState>,
     wrappers: Wrappers,
     configs: Vec<AnyRule>,
+    /// Whether some word may be beyond f32, so that intervals have no bounds.
+    pub overflows: bool,
 }
 
 /// All words of a run: for each tensor its parameters and, for each slot of the rule, its words
@@ -63,6 +65,8 @@ impl Words {
 pub struct Worst {
     pub units: f64,
     pub place: String,
+    /// Whether some word may be beyond f32, so that an interval has no bound.
+    overflows: bool,
 }
 
 impl Worst {
@@ -73,7 +77,12 @@ impl Worst {
     }
 
     fn see(&mut self, got: f32, (truth, allowed): (f64, Interval), place: impl FnOnce() -> String) {
-        let units = allowed.error_in_units(truth, f64::from(got));
+        let mut units = allowed.error_in_units(truth, f64::from(got));
+        // An interval without a bound allows everything, and so says nothing where there is a number to compare.
+        let bounded = allowed.low.is_finite() && allowed.high.is_finite();
+        if !bounded && !self.overflows && got.is_finite() && truth.abs() <= f64::from(f32::MAX) {
+            units = f64::INFINITY;
+        }
         if units > self.units || units.is_nan() {
             let place = format!(
                 "{}: got {got:e}, truth {truth:e}, allowed [{:e}, {:e}]",
@@ -81,7 +90,7 @@ impl Worst {
                 allowed.low,
                 allowed.high
             );
-            *self = Worst { units, place };
+            (self.units, self.place) = (units, place);
         }
     }
 }
@@ -148,7 +157,17 @@ impl<'a> Run<'a> {
                 .unwrap();
         let host = vec![HostState::default(); configs.len()];
         let wrappers = options.wrappers;
-        Self { gpu, params, optimizer, tensors, own, host, wrappers, configs: configs.to_vec() }
+        Self {
+            gpu,
+            params,
+            optimizer,
+            tensors,
+            own,
+            host,
+            wrappers,
+            configs: configs.to_vec(),
+            overflows: false,
+        }
     }
 
     /// Holds the steps to come against these wrappers, not against those that the optimizer was made with.
@@ -242,7 +261,7 @@ impl<'a> Run<'a> {
                 }
             })
             .collect();
-        let mut worst = Worst::default();
+        let mut worst = Worst { overflows: self.overflows, ..Worst::default() };
         let device =
             DeviceScalars { rule: self.configs[0].rule(), scalars: &scalars[0], words: &before.device };
         let (expected, device) = expect_step(t, &self.wrappers, Some(device), &tensors);
