@@ -27,6 +27,7 @@
 mod assemble;
 mod check;
 mod clock;
+mod contents;
 mod factored;
 mod host_rows;
 mod limits;
@@ -39,6 +40,7 @@ mod step;
 mod tensors;
 mod text;
 mod windows;
+mod wiring;
 
 pub use clock::{Clock, NextStep, Write};
 pub(crate) use factored::Matrices;
