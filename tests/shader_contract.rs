@@ -9,9 +9,7 @@ use modules::{Composed, each_module, members, parse};
 use naga::{AddressSpace, ArraySize, Expression, Handle, Scalar, StorageAccess, TypeInner};
 use std::collections::BTreeSet;
 use std::path::Path;
-use wgpu_optim::program::{
-    Binding, COMBINE_WIDTH, Clock, Declared, Limits, Options, Packing, Place, Program, Tensors, WORKGROUP,
-};
+use wgpu_optim::program::{Binding, Clock, Declared, Limits, Options, Packing, Place, Program, Tensors};
 use wgpu_optim::rule::{Config, FieldKind};
 use wgpu_optim::rules::Adam;
 use wgpu_optim::{AnyRule, Lookahead, LossScale, REGISTRY, Wrappers};
@@ -103,8 +101,8 @@ fn entry_point(composed: &Composed) {
     let Composed { text, .. } = composed;
     assert_eq!(entry.name, text.entry_point);
     assert_eq!(entry.stage, naga::ShaderStage::Compute);
-    let width = if text.label.ends_with("combine") { COMBINE_WIDTH } else { WORKGROUP };
-    assert_eq!(entry.workgroup_size, [width, 1, 1]);
+    assert_eq!(entry.workgroup_size, [text.invocations, 1, 1]);
+    assert_eq!(text.label.ends_with("combine"), entry.name == "optimizer_combine");
     assert!(entry.workgroup_size_overrides.is_none() && composed.module.overrides.is_empty());
 }
 

@@ -8,6 +8,7 @@ fn optimizer_step(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let tile = find_tile(id, grid, lane);
+    settle();
     if (tile.count == 0u) {
         return;
     }
@@ -29,7 +30,7 @@ fn optimizer_step(
             clear_gradient(tile, i, live);
         }
     }
-    if (acts) {
+    if (acts && counts(tile)) {
         table[table[1].z + tile.counter / 4u][tile.counter % 4u] = next_count(tile, row);
     }
 }

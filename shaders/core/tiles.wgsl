@@ -14,15 +14,16 @@
 //                                group; `now` says which step's are this one's
 //   table[counted + ...]         counted rows: the host scalars that follow from the number of steps taken, for each
 //                                number (modulo how many there are) and each group
-//   table[counts + i / 4][i % 4] the steps that invocation i has taken, and EVALUATES while its weights are for evaluation
+//   table[counts + i / 4][i % 4] the steps that invocation i, or tile i, has taken, and EVALUATES while its weights are for
+//                                evaluation
 //   table[tiles + 2 i]           (first parameter, first gradient, first state element, elements)
 //   table[tiles + 2 i + 1]       (group, tensor, first element in the tensor, number)
 //
-// Each invocation counts the steps that it takes, in a word of its own: one for a tile would have to be read by all of
-// them before one writes it, and a barrier costs a sixth of a step on CPU adapters. So whatever follows from that
-// number follows from the steps that really ran and were not skipped, not from those that the host recorded.
+// Whatever follows from the number of steps follows from the counts in the table, so from those that really ran and were
+// not skipped, not from those that the host recorded. On CPUs each invocation counts in a word of its own, since a barrier
+// between reading and writing a common one costs a sixth of a step there; on GPUs each tile has one (generated:
+// `counter_of`, `WORKGROUP`, and for apply.wgsl `settle` and `counts`).
 
-const WORKGROUP: u32 = 64u;
 const PACKED: u32 = 8u;
 
 @group(0) @binding(0) var<storage, read_write> table: array<vec4<u32>>;
@@ -78,7 +79,7 @@ fn find_tile(id: vec3<u32>, grid: vec3<u32>, lane: u32) -> Tile {
     }
     let place = table[at];
     let owner = table[at + 1u];
-    let of_group = tile_of_group(owner.x, workgroup * WORKGROUP + lane);
+    let of_group = tile_of_group(owner.x, counter_of(place_of, workgroup * WORKGROUP + lane));
     return Tile(
         owner.w,
         place.x,

@@ -5,10 +5,10 @@ use super::host_rows::{Places, first_counted};
 use super::limits::need;
 use super::record::RECORD_STRIDE;
 use super::step::{SCRATCH_HEADER, Step};
-use super::windows::{self, PACKED, Plan, Sizes, Window, plan, small_for, tile_for};
+use super::windows::{self, PACKED, Plan, Sizes, Window, plan};
 use super::{
-    Buffer, ELEMENT, Fill, Limits, Options, Piece, Program, Reading, Ring, Rows, Slice, SlotPlace,
-    TensorPlace, Tensors, Usage, VEC4, VERSION, WORKGROUP, WindowPlace,
+    Buffer, ELEMENT, Fill, Limits, Options, Piece, Program, Reading, Ring, Rows, Shape, Slice, SlotPlace,
+    TensorPlace, Tensors, Usage, VEC4, VERSION, WindowPlace,
 };
 use crate::error::{Error, Refusal};
 use crate::rule::{Config, SlotKind};
@@ -31,14 +31,11 @@ impl Program {
     ) -> Result<Self, Error> {
         check_groups(tensors.groups(), groups, &options.wrappers)?;
         let rule = groups[0].rule();
-        let step = Step::resolve(rule, groups, options, limits)?;
+        let mut step = Step::resolve(rule, groups, options, limits)?;
         let sums = step.has_scratch();
-        let tile = match options.tile {
-            Some(tile) => u64::from(tile.clamp(256, 1 << 20).next_power_of_two()),
-            // The tree of a sum follows the tiles, so they must not depend on how much there is.
-            None if sums => 1 << 12,
-            None => tile_for(tensors.elements(), limits.software),
-        };
+        let given = options.tile.map(|tile| u64::from(tile.clamp(256, 1 << 20).next_power_of_two()));
+        let tile = given.unwrap_or_else(|| step.shape.tile(sums));
+        step.loops = tile > 4 * u64::from(step.shape.invocations());
         // The slots of a window and its table are buffers of their own.
         let (binding, binding_limit) = limits.largest_binding();
         let sizes = Sizes {
@@ -51,7 +48,7 @@ impl Program {
                 .unwrap_or(1)
                 .into(),
             tile,
-            small: small_for(limits.software),
+            small: step.shape.small(tile),
         };
         need(step.spec.name, "bytes of a binding", sizes.smallest_binding(), binding_limit, binding)?;
         let block = |pair: &super::tensors::Pair| windows::Block {
@@ -150,10 +147,17 @@ impl<C: Config> Assembly<'_, C> {
         let (groups, rows) = (self.groups.len(), &self.step.rows);
         let counted = HEADER + self.places.set * groups * rows.now_vec4 as usize;
         let counts = counted + self.places.counted * groups * rows.counted_vec4 as usize;
-        // A word for each invocation that has a tile.
-        let small = window.tiles.iter().filter(|tile| u64::from(tile.count) <= window.small).count();
-        let workgroups = window.tiles.len() - small + small.div_ceil(PACKED as usize);
-        let tiles = counts + workgroups * WORKGROUP as usize / 4;
+        let words = match self.step.shape {
+            // A word for each invocation that has a tile.
+            Shape::Long => {
+                let small = window.tiles.iter().filter(|tile| u64::from(tile.count) <= window.small).count();
+                let workgroups = window.tiles.len() - small + small.div_ceil(PACKED as usize);
+                workgroups * self.step.shape.invocations() as usize
+            }
+            // A word for each tile.
+            Shape::Wide(_) => window.tiles.len(),
+        };
+        let tiles = counts + words.div_ceil(4);
         let end = tiles + std::mem::size_of_val(&window.tiles[..]) / VEC4 as usize;
         TableParts { counted, counts, tiles, end }
     }

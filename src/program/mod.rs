@@ -36,6 +36,7 @@ mod passes;
 mod read;
 mod record;
 mod rows;
+mod shape;
 mod step;
 mod tensors;
 mod text;
@@ -47,6 +48,7 @@ pub(crate) use factored::Matrices;
 pub use limits::Limits;
 pub use read::Persistent;
 pub use rows::{FieldPlace, RowLayout};
+pub use shape::Shape;
 pub use tensors::{Arena, Declared, Packing, Place, Tensor, Tensors};
 
 use crate::rule::SlotKind;
@@ -57,8 +59,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) const ELEMENT: u64 = 4;
 /// Bytes of a vec4.
 pub(crate) const VEC4: u64 = 16;
-/// Invocations of a workgroup, as `WORKGROUP` in `shaders/core/tiles.wgsl`. Every wave size divides it, and on
-/// software adapters, which start each invocation in turn, a small one makes small tiles cheap.
+/// Invocations of a workgroup, the fewest that any pass has: those over rows and columns and the ones of a
+/// [`Shape::Long`]. Every wave size divides it.
 pub const WORKGROUP: u32 = 64;
 /// Invocations of a workgroup that combines terms, as `WIDTH` in `shaders/core/combine.wgsl`.
 pub const COMBINE_WIDTH: u32 = 128;
@@ -72,8 +74,10 @@ pub const VERSION: u32 = 1;
 pub struct Options {
     /// Label of the pass and of every buffer, seen in captures. Default `"wgpu-optim: <rule>"`.
     pub label: Option<String>,
-    /// Elements of a tile: a power of two from 256. By default chosen from the total and the
-    /// adapter. Results do not depend on it, but for the last bits of rules with norms, sums, rows or columns.
+    /// How elements are dealt to invocations. By default what the device's kind wants.
+    pub shape: Option<Shape>,
+    /// Elements of a tile: a power of two from 256. By default what the shape wants. Results do not depend on it, but for
+    /// the last bits of rules with norms, sums, rows or columns.
     pub tile: Option<u32>,
     /// Use at most this many storage buffers for slots, as on a device with few bindings. Results do
     /// not depend on it.
@@ -192,6 +196,8 @@ pub struct Module {
     pub wgsl: String,
     /// Its entry point.
     pub entry_point: String,
+    /// Invocations of a workgroup.
+    pub invocations: u32,
     /// Index of the layout of its bind group 0.
     pub layout: u32,
 }

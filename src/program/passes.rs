@@ -3,7 +3,7 @@
 
 use super::factored::Factored;
 use super::step::{Access, OverAll, Step, Wanted};
-use super::text;
+use super::{WORKGROUP, text};
 use crate::rule::{FieldKind, Scope};
 
 /// A kind of pass over tiles.
@@ -38,6 +38,11 @@ pub(crate) enum Reach {
 }
 
 impl Reach {
+    /// Invocations of a workgroup.
+    pub fn invocations(self, step: &Step<'_>) -> u32 {
+        if matches!(self, Reach::Tiles) { step.shape.invocations() } else { WORKGROUP }
+    }
+
     /// How a pass reads a window of this access: only those over its tiles read vec4.
     pub fn access(self, window: Access) -> Access {
         if matches!(self, Reach::Tiles) { window } else { Access::Single }

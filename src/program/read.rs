@@ -114,7 +114,7 @@ impl Program {
         let bound = self.bindings.iter().flat_map(|group| &group.slices).map(|slice| slice.size);
         let storage = |layout: &Vec<Binding>| layout.iter().filter(|kind| **kind != Binding::Record).count();
         let workgroups = self.passes.iter().flat_map(|pass| pass.workgroups).max().unwrap_or(1);
-        let width = if self.scratch.is_some() { super::COMBINE_WIDTH } else { WORKGROUP };
+        let width = self.modules.iter().map(|module| module.invocations).max().unwrap_or(WORKGROUP);
         let offsets = self.bindings.iter().flat_map(|group| &group.slices).map(|slice| slice.offset);
         let alignment =
             offsets.filter(|offset| *offset > 0).map(|offset| 1u32 << offset.trailing_zeros().min(31));

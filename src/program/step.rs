@@ -4,7 +4,7 @@
 use super::limits::{Limits, need};
 use super::passes::{PASSES, PassKind};
 use super::rows::RowLayout;
-use super::{COMBINE_WIDTH, ELEMENT, Options, WORKGROUP};
+use super::{COMBINE_WIDTH, ELEMENT, Options, Shape, WORKGROUP};
 use crate::error::Error;
 use crate::rule::{
     Config, DynRule, FieldKind, MAX_DEVICE_SCALARS, MAX_RESULTS, MAX_SLOTS, Scope, SlotKind, Spec, depths_of,
@@ -85,6 +85,9 @@ pub(crate) struct Step<'a> {
     /// The rule's text, or what an option puts in its place.
     pub wgsl: &'a str,
     pub wrappers: Wrappers,
+    pub shape: Shape,
+    /// Whether an invocation may take more than one vec4 of a tile.
+    pub loops: bool,
     /// The rule's slots, then the wrappers'.
     pub streams: Vec<Stream>,
     /// Storage buffers that the slots are dealt to.
@@ -126,6 +129,8 @@ impl<'a> Step<'a> {
             spec,
             wgsl: options.wgsl.as_deref().unwrap_or(spec.wgsl),
             wrappers: options.wrappers,
+            shape: options.shape.unwrap_or_else(|| Shape::for_device(limits)).check()?,
+            loops: true,
             streams: streams.collect(),
             state_buffers: 0,
             reduces: groups.iter().any(|group| group.rule().reduces()),
@@ -190,7 +195,8 @@ impl<'a> Step<'a> {
             available.into(),
         )?;
         // The terms of many tiles are combined by more invocations than one tile has.
-        let width = if self.has_scratch() { COMBINE_WIDTH } else { WORKGROUP };
+        let own = self.shape.invocations().max(WORKGROUP);
+        let width = if self.has_scratch() { own.max(COMBINE_WIDTH) } else { own };
         for (name, limit) in [
             ("max_compute_invocations_per_workgroup", limits.max_compute_invocations_per_workgroup),
             ("max_compute_workgroup_size_x", limits.max_compute_workgroup_size_x),

@@ -1,6 +1,7 @@
 //! The WGSL of a pass: tiles + access + the pass + the lines generated for the step's streams and scalars + the rule.
 //! WGSL is free of order, so plain concatenation is all it takes, in any host language.
 
+use super::Shape;
 use super::passes::{PassKind, REDUCE_AGREEMENT, REDUCE_GRADIENTS, REDUCE_RULE};
 use super::rows::FieldPlace;
 use super::step::{Access, Reduction, SCRATCH_HEADER, Step};
@@ -23,6 +24,8 @@ pub(crate) fn module(step: &Step<'_>, kind: &PassKind, access: Access) -> String
         include_str!("../../shaders/core/now.wgsl").to_string(),
         include_str!("../../shaders/core/scaled.wgsl").to_string(),
         include_str!("../../shaders/core/tiles.wgsl").to_string(),
+        format!("const WORKGROUP: u32 = {}u;\n", kind.reach.invocations(step)),
+        if step.shape == Shape::Long { COUNTER_APART.into() } else { COUNTER_OF_TILE.into() },
     ];
     let (reads, clears) = match access {
         Access::Vec4 => (
@@ -45,6 +48,7 @@ pub(crate) fn module(step: &Step<'_>, kind: &PassKind, access: Access) -> String
     }
     if kind.applies() {
         parts.push(if step.wrappers.zero_grad { clears.into() } else { KEEP_GRADIENTS.into() });
+        parts.push(if step.shape == Shape::Long { COUNTS_APART.into() } else { COUNTS_OF_TILES.into() });
     }
     if step.has_scratch() {
         parts.push(include_str!("../../shaders/core/scratch.wgsl").into());
@@ -55,7 +59,11 @@ pub(crate) fn module(step: &Step<'_>, kind: &PassKind, access: Access) -> String
     if step.spec.is_factored() && kind.needs.rule {
         parts.push(include_str!("../../shaders/core/factored.wgsl").into());
     }
-    parts.push(kind.core.into());
+    parts.push(if kind.applies() && !step.loops {
+        kind.core.replace(LOOP, "let i = tile.lane;\n    if (4u * i < tile.count) {")
+    } else {
+        kind.core.into()
+    });
     let name = step.spec.name;
     parts.push(format!("// Generated for {name}: its slots' bindings, its row, four elements at a time.\n"));
     if let Some(reduction) = step.reduction(kind.name) {
@@ -73,6 +81,34 @@ pub(crate) fn module(step: &Step<'_>, kind: &PassKind, access: Access) -> String
 }
 
 const KEEP_GRADIENTS: &str = "fn clear_gradient(tile: Tile, i: u32, live: u32) {
+}
+";
+/// The loop of `apply.wgsl` over a tile, which is none where each invocation takes one vec4.
+const LOOP: &str = "for (var i = tile.lane; 4u * i < tile.count; i += tile.lanes) {";
+
+/// Each invocation has a count of its own.
+const COUNTER_APART: &str = "fn counter_of(place: u32, invocation: u32) -> u32 {
+    return invocation;
+}
+";
+const COUNTS_APART: &str = "fn settle() {
+}
+
+fn counts(tile: Tile) -> bool {
+    return true;
+}
+";
+/// A tile has one count, which all its invocations read before one of them writes it.
+const COUNTER_OF_TILE: &str = "fn counter_of(place: u32, invocation: u32) -> u32 {
+    return place;
+}
+";
+const COUNTS_OF_TILES: &str = "fn settle() {
+    storageBarrier();
+}
+
+fn counts(tile: Tile) -> bool {
+    return tile.lane == 0u;
 }
 ";
 const SKIP: &str = "fn taken() -> bool {

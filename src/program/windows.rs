@@ -83,12 +83,6 @@ pub(crate) struct Tile {
 /// Small tiles that share a workgroup, as `PACKED` in `shaders/core/tiles.wgsl`: each has an eighth of its lanes.
 pub(crate) const PACKED: u64 = 8;
 
-/// Elements of the largest small tile. A CPU adapter runs invocations in turn, and is fastest when neighbours in
-/// memory are neighbours in time: all tiles are small there.
-pub(crate) fn small_for(software: bool) -> u64 {
-    if software { u64::MAX } else { 1 << 10 }
-}
-
 /// What one dispatch binds and does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Window {
@@ -128,18 +122,6 @@ pub(crate) struct Plan {
     pub windows: Vec<Window>,
     /// Indexed by tensor; empty for tensors without elements.
     pub pieces: Vec<Vec<Piece>>,
-}
-
-/// The tile for so many elements: small ones keep a large GPU busy on a small model, large ones save
-/// table look-ups. A CPU adapter has a few threads and always wants large ones.
-///
-/// The result is a power of two from 1 Ki to 16 Ki: 1 to 16 vec4 an invocation.
-pub(crate) fn tile_for(elements: u64, software: bool) -> u64 {
-    const SMALLEST: u64 = 1 << 10;
-    const LARGEST: u64 = 1 << 14;
-    // Enough workgroups for the largest GPUs at full occupancy.
-    const WORKGROUPS: u64 = 2048;
-    if software { LARGEST } else { (elements / WORKGROUPS).next_power_of_two().clamp(SMALLEST, LARGEST) }
 }
 
 /// Cuts `spans` into windows and tiles. `merge` joins neighbours of one group into common runs, which

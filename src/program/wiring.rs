@@ -38,6 +38,7 @@ impl<C: Config> Assembly<'_, C> {
                         label: format!("{}: {}", self.label, kind.name),
                         wgsl: text::module(&self.step, kind, access),
                         entry_point: kind.entry_point.into(),
+                        invocations: kind.reach.invocations(&self.step),
                         layout: 0,
                     });
                     program.modules.len() as u32 - 1
@@ -111,6 +112,7 @@ impl<C: Config> Assembly<'_, C> {
             label: format!("{}: combine", self.label),
             wgsl: COMBINE.into(),
             entry_point: COMBINE_ENTRY_POINT.into(),
+            invocations: COMBINE_WIDTH,
             layout: program.layouts.len() as u32 - 1,
         });
         program.modules.len() as u32 - 1

@@ -5,7 +5,9 @@
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Handle, Module, Type, TypeInner};
 use std::collections::BTreeSet;
-use wgpu_optim::program::{self, Binding, Declared, Limits, Options, Packing, Place, Program, Tensors};
+use wgpu_optim::program::{
+    self, Binding, Declared, Limits, Options, Packing, Place, Program, Shape, Tensors,
+};
 use wgpu_optim::rule::DynRule;
 use wgpu_optim::{AnyRule, Lookahead, LossScale, NonFinite, REGISTRY, Wrappers};
 
@@ -75,6 +77,7 @@ pub fn each_module(config: &AnyRule, check: fn(&Composed)) {
                 let limits = Limits { max_storage_buffers_per_shader_stage: 32, ..Limits::default() };
                 let mut options = Options::default();
                 options.wrappers = wrappers;
+                options.shape = Some(if in_arena { Shape::Long } else { Shape::Wide(128) });
                 let program = Program::new(&tensors, &groups, &options, &limits).unwrap();
                 let most = program.windows[0].state.len();
                 for buffers in most.min(1)..=most {
