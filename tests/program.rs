@@ -215,6 +215,19 @@ fn misfits() {
         "contents beyond its end",
     );
     refused("a ring", &|value| value["rows"]["set"]["places"] = (1u32 << 31).into(), "the ring of set rows");
+    refused("no places", &|value| value["rows"]["counted"]["places"] = 0.into(), "0 places");
+    refused("a stride", &|value| value["rows"]["set"]["stride"] = 16.into(), "places of 16 bytes");
+    refused(
+        "a word",
+        &|value| value["rows"]["layout"]["fields"][0][1] = serde_json::json!({ "now": 99 }),
+        "is outside its row",
+    );
+    refused("groups", &|value| value["groups"] = serde_json::json!([]), "places of");
+    refused(
+        "a piece",
+        &|value| value["tensors"][0]["pieces"][0]["state"] = u64::MAX.into(),
+        "slot 'm' of 'weight'",
+    );
     refused("a window", &|value| value["tensors"][0]["pieces"][0]["window"] = 5.into(), "has window 5");
     refused("a state buffer", &|value| value["slots"][0]["place"][0] = 12.into(), "is in state buffer 12");
     let unknown = serde_json::json!({ "version": 1, "more": 2 });

@@ -1,7 +1,8 @@
 //! The hash of a program, and what is checked of one that was read.
 
 use super::limits::need;
-use super::{Binding, Limits, Program, Slice, Tensors, Usage, VERSION};
+use super::record::RECORD_STRIDE;
+use super::{Binding, FieldPlace, Limits, Piece, Program, Slice, Tensors, Usage, VEC4, VERSION};
 use crate::error::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::hash::{Hash, Hasher};
@@ -159,6 +160,7 @@ impl Program {
                 ));
             }
         }
+        self.check_rows()?;
         self.check_places()
     }
 
@@ -247,41 +249,79 @@ impl Program {
         Err(Error::Program { reason })
     }
 
-    /// Rings, slots and readings.
-    fn check_places(&self) -> Result<(), Error> {
-        let rings =
-            [("set", &self.rows.set), ("counted", &self.rows.counted), ("records", &self.rows.records)];
-        for (name, ring) in rings {
+    /// The words of a group's rows, and the rings that they stand in.
+    fn check_rows(&self) -> Result<(), Error> {
+        let rows = &self.rows;
+        let refused = |reason: String| Err(Error::Program { reason });
+        let fits = |at: u32, vec4: u32| at < vec4.saturating_mul(4);
+        for (name, place) in &rows.layout.fields {
+            let fits = match place {
+                FieldPlace::Now(at) => fits(*at, rows.layout.now_vec4),
+                FieldPlace::Counted(at) => fits(*at, rows.layout.counted_vec4),
+                FieldPlace::Device => true,
+            };
+            if !fits {
+                return refused(format!("host scalar '{name}' is outside its row"));
+            }
+        }
+        let own = rows.layout.ring.iter().chain(&rows.layout.evaluates);
+        if let Some(at) = own.into_iter().find(|at| !fits(**at, rows.layout.now_vec4)) {
+            return refused(format!("word {at} is outside a row"));
+        }
+        let groups = self.groups.len() as u64;
+        let [set, counted] = [rows.layout.now_vec4, rows.layout.counted_vec4]
+            .map(|vec4| groups.saturating_mul(u64::from(vec4)).saturating_mul(VEC4));
+        for (name, ring, stride) in [
+            ("set", &rows.set, set),
+            ("counted", &rows.counted, counted),
+            ("records", &rows.records, RECORD_STRIDE),
+        ] {
+            if ring.places == 0 || ring.stride != stride {
+                let (places, got) = (ring.places, ring.stride);
+                return refused(format!(
+                    "the ring of {name} rows has {places} places of {got} bytes, not {stride}"
+                ));
+            }
+            let size = ring.stride.saturating_mul(ring.places.into());
             for (buffer, offset) in &ring.at {
-                let size = ring.stride.saturating_mul(ring.places.into());
                 let slice = Slice { buffer: *buffer, offset: *offset, size };
                 self.check_slice(&slice, &format!("the ring of {name} rows"))?;
             }
         }
+        if groups == 0 || rows.records.places != rows.set.places {
+            let (records, set) = (rows.records.places, rows.set.places);
+            return refused(format!("{groups} groups, {records} records and {set} places of set rows"));
+        }
+        Ok(())
+    }
+
+    /// Slots, counts and readings.
+    fn check_places(&self) -> Result<(), Error> {
+        let refused = |reason: String| Err(Error::Program { reason });
         for slice in self.rows.count.iter().chain(self.readings.iter().flat_map(|reading| &reading.slices)) {
             self.check_slice(slice, "a reading")?;
         }
         for window in &self.windows {
             self.check_slice(&window.counts, "a window's counts")?;
-            if let Some(buffer) = window.state.iter().find(|buffer| **buffer as usize >= self.buffers.len()) {
-                return Err(Error::Program { reason: format!("a window has state buffer {buffer}") });
+            let unknown = |buffer: &&u32| **buffer as usize >= self.buffers.len();
+            if let Some(buffer) = window.state.iter().find(unknown) {
+                return refused(format!("a window has state buffer {buffer}"));
             }
         }
-        for (tensor, place) in self.tensors.iter().enumerate() {
-            if let Some(piece) = place.pieces.iter().find(|piece| piece.window as usize >= self.windows.len())
-            {
-                let reason = format!("tensor {tensor} ({}) has window {}", place.name, piece.window);
-                return Err(Error::Program { reason });
+        let fewest = self.windows.iter().map(|window| window.state.len()).min().unwrap_or(usize::MAX);
+        for slot in &self.slots {
+            if let Some((state, _)) = slot.place.filter(|(state, _)| *state as usize >= fewest) {
+                return refused(format!("slot '{}' is in state buffer {state}", slot.name));
             }
-            for slot in self.slots.iter() {
-                if let Some((state, _)) = slot.place
-                    && self.windows.iter().any(|window| state as usize >= window.state.len())
-                {
-                    let reason = format!("slot '{}' is in state buffer {state}", slot.name);
-                    return Err(Error::Program { reason });
-                }
-                for slice in self.slot_slices(place, slot) {
-                    self.check_slice(&slice, &format!("slot '{}' of '{}'", slot.name, place.name))?;
+        }
+        for (index, tensor) in self.tensors.iter().enumerate() {
+            let unknown = |piece: &&Piece| piece.window as usize >= self.windows.len();
+            if let Some(piece) = tensor.pieces.iter().find(unknown) {
+                return refused(format!("tensor {index} ({}) has window {}", tensor.name, piece.window));
+            }
+            for slot in &self.slots {
+                for slice in self.slot_slices(tensor, slot) {
+                    self.check_slice(&slice, &format!("slot '{}' of '{}'", slot.name, tensor.name))?;
                 }
             }
         }

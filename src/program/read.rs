@@ -27,8 +27,8 @@ impl Program {
             let place = tensor.factored.map(|places| places[which]).filter(|(_, count)| *count > 0);
             let slice = place.zip(self.factored).map(|((first, count), buffer)| Slice {
                 buffer,
-                offset: first * ELEMENT,
-                size: count * ELEMENT,
+                offset: first.saturating_mul(ELEMENT),
+                size: count.saturating_mul(ELEMENT),
             });
             slice.into_iter().collect()
         };
@@ -36,14 +36,17 @@ impl Program {
             (SlotKind::Rows, _) => factored(0),
             (SlotKind::Columns, _) => factored(1),
             (SlotKind::Element, None) => vec![],
-            (SlotKind::Element, Some((state, rank))) => (rank..rank + slot.depth)
+            (SlotKind::Element, Some((state, rank))) => (rank..rank.saturating_add(slot.depth))
                 .flat_map(|rank| {
                     tensor.pieces.iter().map(move |piece| {
                         let window = &self.windows[piece.window as usize];
                         Slice {
                             buffer: window.state[state as usize],
-                            offset: (u64::from(rank) * window.stride + piece.state) * ELEMENT,
-                            size: piece.len * ELEMENT,
+                            offset: u64::from(rank)
+                                .saturating_mul(window.stride)
+                                .saturating_add(piece.state)
+                                .saturating_mul(ELEMENT),
+                            size: piece.len.saturating_mul(ELEMENT),
                         }
                     })
                 })

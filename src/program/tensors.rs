@@ -6,7 +6,7 @@ use super::limits::Limits;
 use super::windows::Span;
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// How tensors lie in the arenas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -124,6 +124,7 @@ impl Tensors {
         };
         let mut arenas: Vec<u64> = vec![];
         let mut own_pairs: Vec<(usize, usize)> = vec![];
+        let mut index_of_pair = HashMap::new();
         let mut names = HashSet::with_capacity(declared.len());
         let mut tensors = Vec::with_capacity(declared.len());
         for tensor in declared {
@@ -154,8 +155,7 @@ impl Tensors {
                         });
                     }
                     let key = (param.buffer, grad.buffer);
-                    let known = own_pairs.iter().position(|pair| *pair == key);
-                    let index = known.unwrap_or_else(|| {
+                    let index = *index_of_pair.entry(key).or_insert_with(|| {
                         own_pairs.push(key);
                         own_pairs.len() - 1
                     });
