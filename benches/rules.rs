@@ -7,7 +7,8 @@
 mod support;
 
 use support::{Bench, median};
-use wgpu_optim::{AnyRule, Optimizer, ParamSet, REGISTRY, wgpu};
+use wgpu_optim::rules::REGISTRY;
+use wgpu_optim::{AnyRule, Optimizer, ParamSet, wgpu};
 
 const ELEMENTS: usize = 1 << 21;
 const ROUNDS: usize = 9;

@@ -10,10 +10,11 @@ mod adapter;
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use wgpu_optim::rules::REGISTRY;
 use wgpu_optim::wgpu::{self, BufferUsages};
 use wgpu_optim::{
-    AnyRule, BufferRange, Error, Lookahead, LossScale, NonFinite, Optimizer, Options, ParamSet, REGISTRY,
-    TensorId, Wrappers,
+    AnyRule, BufferRange, Error, Lookahead, LossScale, NonFinite, Optimizer, Options, ParamSet, TensorId,
+    Wrappers,
 };
 
 const STEPS: u32 = 5;

@@ -53,13 +53,12 @@ mod wrappers;
 
 #[cfg(feature = "wgpu")]
 pub use device::{
-    BufferRange, Download, GroupId, Optimizer, ParamSet, ParamSetBuilder, PreparedStep, TensorId, limits_of,
+    BufferRange, Download, GroupId, Optimizer, ParamSet, ParamSetBuilder, PreparedStep, TensorId,
     required_features, required_limits,
 };
 pub use error::{Error, Refusal};
 pub use program::{Options, Packing};
-pub use rule::{AnyRule, WeightDecay};
-pub use rules::{REGISTRY, Setup};
+pub use rule::AnyRule;
 pub use schedule::{Curve, Schedule};
 #[cfg(feature = "wgpu")]
 pub use wgpu;

@@ -4,10 +4,11 @@
 use serde_json::{Value, json};
 use wgpu_optim::program::WORKGROUP;
 use wgpu_optim::rule::{Config, Range};
+use wgpu_optim::rules::REGISTRY;
 use wgpu_optim::rules::names;
 use wgpu_optim::rules::{Adam, MAdam, Prodigy, Sgd};
 use wgpu_optim::wgpu::{self, BufferUsages, Limits};
-use wgpu_optim::{AnyRule, BufferRange, Error, Optimizer, Options, ParamSet, REGISTRY};
+use wgpu_optim::{AnyRule, BufferRange, Error, Optimizer, Options, ParamSet};
 
 /// A device that executes nothing but validates everything. Errors that nobody scoped panic.
 fn device_with(change: impl FnOnce(&mut Limits)) -> (wgpu::Device, wgpu::Queue) {
@@ -385,7 +386,7 @@ fn options_that_stand_twice() {
         r#"{"optimizer": "adam", "lookahead": {"k": 5, "k": 6}}"#,
     ] {
         says(AnyRule::from_json(json), &["stands twice"]);
-        says(wgpu_optim::Setup::from_json(json), &["stands twice"]);
+        says(wgpu_optim::rules::Setup::from_json(json), &["stands twice"]);
     }
 }
 

@@ -5,8 +5,9 @@ mod common;
 
 use common::run::{BINDABLE, GUARD, Home, Run, gradients, parameters, read_words, resolve};
 use common::{Gpu, gpu_main, trial};
+use wgpu_optim::rules::REGISTRY;
 use wgpu_optim::rules::Sgd;
-use wgpu_optim::{AnyRule, Options, Packing, ParamSet, REGISTRY};
+use wgpu_optim::{AnyRule, Options, Packing, ParamSet};
 
 fn tile(tile: u32) -> Options {
     let mut options = Options::default();

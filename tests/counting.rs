@@ -8,7 +8,8 @@ use common::run::{BINDABLE, Run, gradients, parameters};
 use common::{Gpu, gpu_main, trial, turns};
 use wgpu_optim::reference::Reference;
 use wgpu_optim::rule::{Config, FieldKind, HostState};
-use wgpu_optim::{AnyRule, Error, GroupId, Lookahead, LossScale, NonFinite, Options, REGISTRY, Wrappers};
+use wgpu_optim::rules::REGISTRY;
+use wgpu_optim::{AnyRule, Error, GroupId, Lookahead, LossScale, NonFinite, Options, Wrappers};
 
 const LENS: [usize; 3] = [1, 1500, 70];
 const TENSORS: [(usize, usize); 3] = [(1, 0), (1500, 1), (70, 0)];

@@ -10,7 +10,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use wgpu_optim::reference::Reference;
 use wgpu_optim::rule::{Config, HostState, Number, Real, Rule};
-use wgpu_optim::{AnyRule, Options, REGISTRY, Wrappers, equation, numbers};
+use wgpu_optim::rules::REGISTRY;
+use wgpu_optim::{AnyRule, Options, Wrappers, equation, numbers};
 
 fn cautious() -> Wrappers {
     Wrappers { cautious: true, ..Wrappers::default() }

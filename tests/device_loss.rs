@@ -7,8 +7,9 @@ use common::run::{BINDABLE, Run, gradients, parameters};
 use common::{Gpu, gpu_main, trial_of_its_own};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use wgpu_optim::rules::REGISTRY;
 use wgpu_optim::wgpu::{self, Adapter};
-use wgpu_optim::{AnyRule, Error, Optimizer, Options, ParamSet, REGISTRY};
+use wgpu_optim::{AnyRule, Error, Optimizer, Options, ParamSet};
 
 const LENS: [usize; 2] = [1000, 7];
 

@@ -16,8 +16,9 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use std::path::Path;
 use std::sync::Arc;
 use trajectory::{NoRule, Recorded, Trajectory};
+use wgpu_optim::Wrappers;
 use wgpu_optim::rule::Config;
-use wgpu_optim::{REGISTRY, Setup, Wrappers};
+use wgpu_optim::rules::{REGISTRY, Setup};
 
 /// Recordings that there must be.
 const RECORDINGS: usize = 147;

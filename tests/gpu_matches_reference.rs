@@ -6,7 +6,8 @@ mod common;
 use common::run::{BINDABLE, Home, check};
 use common::{gpu_main, trial};
 use wgpu_optim::rule::Config;
-use wgpu_optim::{Lookahead, NonFinite, Options, Packing, REGISTRY, Wrappers};
+use wgpu_optim::rules::REGISTRY;
+use wgpu_optim::{Lookahead, NonFinite, Options, Packing, Wrappers};
 
 const STEPS: u64 = 10;
 

@@ -7,7 +7,8 @@ mod common;
 use common::run::{BINDABLE, Run, Worst, gradients, parameters};
 use common::{Gpu, gpu_main, trial};
 use wgpu_optim::rule::Config;
-use wgpu_optim::{AnyRule, Options, REGISTRY, Wrappers};
+use wgpu_optim::rules::REGISTRY;
+use wgpu_optim::{AnyRule, Options, Wrappers};
 
 const LENS: [usize; 2] = [40, 7];
 

@@ -6,7 +6,8 @@ mod common;
 use common::run::{BINDABLE, Home, Run, Words, gradients, parameters};
 use common::{Gpu, gpu_main, trial};
 use wgpu_optim::rule::{Config, Scope};
-use wgpu_optim::{AnyRule, Options, Packing, REGISTRY};
+use wgpu_optim::rules::REGISTRY;
+use wgpu_optim::{AnyRule, Options, Packing};
 
 const STEPS: u64 = 6;
 

@@ -5,7 +5,8 @@ mod common;
 
 use common::run::{BINDABLE, Run, gradients};
 use common::{Gpu, gpu_main, trial_of_its_own, turns};
-use wgpu_optim::{AnyRule, Error, Options, REGISTRY};
+use wgpu_optim::rules::REGISTRY;
+use wgpu_optim::{AnyRule, Error, Options};
 
 const LENS: [usize; 2] = [1000, 7];
 

@@ -5,8 +5,9 @@ mod common;
 
 use common::run::{BINDABLE, check};
 use common::{gpu_main, trial};
+use wgpu_optim::Options;
 use wgpu_optim::rule::Config;
-use wgpu_optim::{Options, REGISTRY};
+use wgpu_optim::rules::REGISTRY;
 
 const STEPS: u64 = 8;
 

@@ -9,8 +9,9 @@ use common::{Gpu, gpu_main, trial};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use wgpu_optim::reference::Reference;
+use wgpu_optim::rules::REGISTRY;
 use wgpu_optim::rules::{Lamb, Sgd};
-use wgpu_optim::{AnyRule, LossScale, Options, Packing, REGISTRY, Wrappers};
+use wgpu_optim::{AnyRule, LossScale, Options, Packing, Wrappers};
 
 fn around(wrappers: Wrappers) -> Options {
     let mut options = Options::default();

@@ -10,7 +10,8 @@ use wgpu_optim::program::{
 };
 use wgpu_optim::rule::Config;
 use wgpu_optim::rules::Adam;
-use wgpu_optim::{AnyRule, Error, Lookahead, LossScale, NonFinite, REGISTRY, Wrappers};
+use wgpu_optim::rules::REGISTRY;
+use wgpu_optim::{AnyRule, Error, Lookahead, LossScale, NonFinite, Wrappers};
 
 pub fn main() {
     let mut trials = vec![

@@ -8,7 +8,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use wgpu_optim::program::{Clock, Declared, Limits, Options, Packing, Program, Tensors};
 use wgpu_optim::reference::Reference;
 use wgpu_optim::rule::{Config, HostState, Range};
-use wgpu_optim::{AnyRule, Error, Lookahead, LossScale, REGISTRY, Wrappers};
+use wgpu_optim::rules::REGISTRY;
+use wgpu_optim::{AnyRule, Error, Lookahead, LossScale, Wrappers};
 
 pub fn main() {
     let trials: [(&str, fn()); 4] = [

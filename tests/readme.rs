@@ -7,7 +7,8 @@ use common::run::{BINDABLE, Run, Worst, check};
 use common::{Gpu, describe, gpu_main, trial};
 use wgpu_optim::rule::Config;
 use wgpu_optim::rules::Entry;
-use wgpu_optim::{AnyRule, Options, REGISTRY};
+use wgpu_optim::rules::REGISTRY;
+use wgpu_optim::{AnyRule, Options};
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 const START: &str = "<!-- rules -->\n";

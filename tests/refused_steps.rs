@@ -6,7 +6,8 @@ mod common;
 use common::run::{BINDABLE, Run, Words, gradients, parameters};
 use common::{Gpu, gpu_main, trial};
 use wgpu_optim::rule::Config;
-use wgpu_optim::{AnyRule, Error, Options, REGISTRY};
+use wgpu_optim::rules::REGISTRY;
+use wgpu_optim::{AnyRule, Error, Options};
 
 const LENS: [usize; 3] = [700, 5, 1301];
 const STEPS: u64 = 6;

@@ -376,7 +376,7 @@ fn refusals() {
 #[test]
 fn drives_any_field() {
     let schedule = new(Curve::LinearWarmup { from: 0.85, to: 0.95, warmup: 100 });
-    for entry in wgpu_optim::REGISTRY {
+    for entry in wgpu_optim::rules::REGISTRY {
         let mut rule = (entry.default)();
         for field in ["lr", "beta1", "momentum", "weight_decay"]
             .iter()

@@ -12,7 +12,8 @@ use std::path::Path;
 use wgpu_optim::program::{Binding, Clock, Declared, Limits, Options, Packing, Place, Program, Tensors};
 use wgpu_optim::rule::{Config, FieldKind};
 use wgpu_optim::rules::Adam;
-use wgpu_optim::{AnyRule, Lookahead, LossScale, REGISTRY, Wrappers};
+use wgpu_optim::rules::REGISTRY;
+use wgpu_optim::{AnyRule, Lookahead, LossScale, Wrappers};
 
 fn main() {
     let mut trials = vec![

@@ -10,7 +10,7 @@ use naga::valid::ModuleInfo;
 use naga::{Expression, Handle, Module, Scalar};
 use std::io::Write;
 use std::process::{Command, Stdio};
-use wgpu_optim::REGISTRY;
+use wgpu_optim::rules::REGISTRY;
 
 fn main() {
     let mut trials = vec![];

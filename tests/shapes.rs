@@ -7,7 +7,8 @@ use common::run::{BINDABLE, Home, Run, check, gradients, parameters};
 use common::{Gpu, gpu_main, trial};
 use wgpu_optim::program::Shape;
 use wgpu_optim::rule::Config;
-use wgpu_optim::{AnyRule, Error, NonFinite, Optimizer, Options, ParamSet, REGISTRY, Wrappers};
+use wgpu_optim::rules::REGISTRY;
+use wgpu_optim::{AnyRule, Error, NonFinite, Optimizer, Options, ParamSet, Wrappers};
 
 const STEPS: u64 = 6;
 const SHAPES: [Shape; 4] = [Shape::Long, Shape::Wide(64), Shape::Wide(128), Shape::Wide(256)];

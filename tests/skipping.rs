@@ -6,7 +6,8 @@ mod common;
 use common::run::{BINDABLE, GUARD, Home, Run, Words, gradients, parameters, read_words, resolve};
 use common::{Gpu, gpu_main, trial};
 use wgpu_optim::reference::Reference;
-use wgpu_optim::{AnyRule, Lookahead, LossScale, NonFinite, Options, REGISTRY, Wrappers};
+use wgpu_optim::rules::REGISTRY;
+use wgpu_optim::{AnyRule, Lookahead, LossScale, NonFinite, Options, Wrappers};
 
 const LENS: [usize; 4] = [1, 1500, 7, 4099];
 const TENSORS: [(usize, usize); 4] = [(1, 0), (1500, 1), (7, 0), (4099, 0)];

@@ -6,8 +6,9 @@ mod common;
 use common::run::{BINDABLE, Run, Words, gradients, parameters};
 use common::{Gpu, gpu_main, trial};
 use wgpu_optim::rule::Config;
+use wgpu_optim::rules::REGISTRY;
 use wgpu_optim::wgpu::{Adapter, Limits};
-use wgpu_optim::{AnyRule, Error, Optimizer, Options, ParamSet, REGISTRY, required_limits};
+use wgpu_optim::{AnyRule, Error, Optimizer, Options, ParamSet, required_limits};
 
 /// 140 kB in all, and the first tensor 75 kB.
 const LENS: [usize; 4] = [18_755, 5, 3_750, 12_500];

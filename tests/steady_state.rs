@@ -9,8 +9,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use wgpu_optim::program::Binding;
 use wgpu_optim::rule::Config;
+use wgpu_optim::rules::REGISTRY;
 use wgpu_optim::wgpu::{self, BufferUsages};
-use wgpu_optim::{AnyRule, GroupId, Optimizer, ParamSet, REGISTRY};
+use wgpu_optim::{AnyRule, GroupId, Optimizer, ParamSet};
 
 /// Counts the allocations of each thread.
 struct Counting;

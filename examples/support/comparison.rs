@@ -6,8 +6,9 @@
 use super::trajectory::Trajectory;
 use futures::future::{join, join_all};
 use wgpu_optim::reference::Reference;
+use wgpu_optim::rules::Setup;
 use wgpu_optim::wgpu;
-use wgpu_optim::{Download, Error, Optimizer, Options, ParamSet, Refusal, Setup};
+use wgpu_optim::{Download, Error, Optimizer, Options, ParamSet, Refusal};
 
 /// The largest distance of a run from its recording.
 #[derive(Debug, Clone, Default)]

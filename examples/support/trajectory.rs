@@ -11,7 +11,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use wgpu_optim::rule::Config;
-use wgpu_optim::{AnyRule, Setup, Wrappers};
+use wgpu_optim::rules::Setup;
+use wgpu_optim::{AnyRule, Wrappers};
 
 /// Value of the metadata field `format`.
 pub const FORMAT: &str = "optimizer-trajectory/1";

@@ -4,8 +4,9 @@ use anyhow::Result;
 use clap::Parser;
 use clap::builder::RangedU64ValueParser;
 use std::path::PathBuf;
+use wgpu_optim::AnyRule;
+use wgpu_optim::rules::REGISTRY;
 use wgpu_optim::rules::names;
-use wgpu_optim::{AnyRule, REGISTRY};
 
 /// Epochs and samples of a step, for the bundled digits and for `--data`.
 pub const DIGITS: (usize, usize) = (20, 32);

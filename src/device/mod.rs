@@ -42,17 +42,19 @@ pub fn required_features(_adapter: &wgpu::Adapter) -> wgpu::Features {
     wgpu::Features::empty()
 }
 
-/// The limits of a device, as a program is made for them.
-pub fn limits_of(device: &wgpu::Device) -> Limits {
-    let limits = device.limits();
-    Limits {
-        max_buffer_size: limits.max_buffer_size,
-        max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
-        min_storage_buffer_offset_alignment: limits.min_storage_buffer_offset_alignment,
-        max_storage_buffers_per_shader_stage: limits.max_storage_buffers_per_shader_stage,
-        max_compute_workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
-        max_compute_invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
-        max_compute_workgroup_size_x: limits.max_compute_workgroup_size_x,
-        software: device.adapter_info().device_type == wgpu::DeviceType::Cpu,
+impl Limits {
+    /// The limits of a device, as a program is made for them.
+    pub fn of(device: &wgpu::Device) -> Self {
+        let limits = device.limits();
+        Self {
+            max_buffer_size: limits.max_buffer_size,
+            max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
+            min_storage_buffer_offset_alignment: limits.min_storage_buffer_offset_alignment,
+            max_storage_buffers_per_shader_stage: limits.max_storage_buffers_per_shader_stage,
+            max_compute_workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
+            max_compute_invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
+            max_compute_workgroup_size_x: limits.max_compute_workgroup_size_x,
+            software: device.adapter_info().device_type == wgpu::DeviceType::Cpu,
+        }
     }
 }

@@ -1,12 +1,11 @@
 //! The executor: host scalars up, the same few dispatches every step, nothing back that anybody waits for.
 
 use super::count::CountReader;
-use super::limits_of;
 use super::objects::{Dispatch, Objects};
 use super::params::{GroupId, ParamSet};
 use super::scope::Watch;
 use crate::error::Error;
-use crate::program::{Clock, Options, Program, Write};
+use crate::program::{Clock, Limits, Options, Program, Write};
 use crate::rule::Config;
 use crate::wrappers::Wrappers;
 use wgpu::{CommandEncoder, ComputePass};
@@ -88,7 +87,7 @@ impl<C: Config> Optimizer<C> {
         if params.device != *device {
             return Err(Error::OtherDevice { what: "parameters" });
         }
-        let program = Program::new(&params.tensors, &groups, options, &limits_of(device))?;
+        let program = Program::new(&params.tensors, &groups, options, &Limits::of(device))?;
         Self::of_program(device, queue, params, program, groups, options.wrappers)
     }
 
@@ -109,7 +108,7 @@ impl<C: Config> Optimizer<C> {
             return Err(Error::OtherDevice { what: "parameters" });
         }
         program.check()?;
-        program.check_fits(&params.tensors, &limits_of(device))?;
+        program.check_fits(&params.tensors, &Limits::of(device))?;
         let clock = Clock::new(&program, groups, wrappers)?;
         let objects = Objects::new(device, &program, &params.buffers)?;
         let counts = program.rows.count.map(|_| CountReader::new(device, &program.label));

@@ -1,10 +1,9 @@
 //! Parameter sets: named tensors in groups, in the library's arenas or in the caller's own buffers.
 
-use super::limits_of;
 use super::readback::{Download, copy_out};
 use super::scope::guarded;
 use crate::error::Error;
-use crate::program::{Arena, Declared, ELEMENT, Packing, Place, Tensor, Tensors};
+use crate::program::{Arena, Declared, ELEMENT, Limits, Packing, Place, Tensor, Tensors};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use wgpu::{BufferUsages, CommandEncoder};
@@ -167,7 +166,7 @@ impl ParamSetBuilder {
             let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
             declared.push(Declared { name, shape, group: tensor.group.index, own: places });
         }
-        let limits = limits_of(device);
+        let limits = Limits::of(device);
         let sizes = own.sizes();
         let tensors = Tensors::lay_out(&self.groups, &declared, &sizes, self.packing, &limits)?;
         let label = self.label.as_deref().unwrap_or("wgpu-optim");

@@ -2,6 +2,7 @@
 //! benches and the tables of the documentation are all read from it.
 
 use crate::error::Error;
+pub use crate::rule::WeightDecay;
 use crate::rule::{AnyRule, Rule};
 use crate::wrappers::Wrappers;
 
@@ -154,7 +155,7 @@ impl Setup {
     /// As [`AnyRule::from_json`], with the options that any rule may have.
     ///
     /// ```
-    /// # use wgpu_optim::Setup;
+    /// # use wgpu_optim::rules::Setup;
     /// let setup = Setup::from_json(r#"{"optimizer": "adamw", "max_grad_norm": 1, "lookahead": {"k": 5}}"#)?;
     /// assert_eq!(setup.wrappers.max_grad_norm, Some(1.0));
     /// # Ok::<(), wgpu_optim::Error>(())

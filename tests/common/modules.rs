@@ -9,7 +9,8 @@ use wgpu_optim::program::{
     self, Binding, Declared, Limits, Options, Packing, Place, Program, Shape, Tensors,
 };
 use wgpu_optim::rule::DynRule;
-use wgpu_optim::{AnyRule, Lookahead, LossScale, NonFinite, REGISTRY, Wrappers};
+use wgpu_optim::rules::REGISTRY;
+use wgpu_optim::{AnyRule, Lookahead, LossScale, NonFinite, Wrappers};
 
 /// A module of a program, parsed and validated without any capability.
 pub struct Composed<'a> {

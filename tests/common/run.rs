@@ -4,13 +4,11 @@ use super::Gpu;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use wgpu_optim::arithmetic::Interval;
-use wgpu_optim::program::Program;
+use wgpu_optim::program::{Limits, Program};
 use wgpu_optim::reference::{self, DeviceScalars, expect_step, host_scalars};
 use wgpu_optim::rule::{Config, HostState};
 use wgpu_optim::wgpu::{self, BufferUsages};
-use wgpu_optim::{
-    AnyRule, BufferRange, Download, Optimizer, Options, Packing, ParamSet, TensorId, Wrappers, limits_of,
-};
+use wgpu_optim::{AnyRule, BufferRange, Download, Optimizer, Options, Packing, ParamSet, TensorId, Wrappers};
 
 /// Where the tensors live.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -148,7 +146,7 @@ impl<'a> Run<'a> {
             }
         };
         let params = builder.build(&gpu.device).unwrap();
-        let limits = limits_of(&gpu.device);
+        let limits = Limits::of(&gpu.device);
         let mut program = Program::new(params.layout(), configs, options, &limits).unwrap();
         alter(&mut program);
         let (program, groups) = (program.sealed(), configs.to_vec());
