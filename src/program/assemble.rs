@@ -35,7 +35,8 @@ impl Program {
         let sums = step.has_scratch();
         let given = options.tile.map(|tile| u64::from(tile.clamp(256, 1 << 20).next_power_of_two()));
         let tile = given.unwrap_or_else(|| step.shape.tile(sums));
-        step.loops = tile > 4 * u64::from(step.shape.invocations());
+        // Tiles that share a workgroup have an eighth of it each, which is all tiles of a long shape.
+        step.loops = step.shape == Shape::Long || tile > 4 * u64::from(step.shape.invocations());
         // The slots of a window and its table are buffers of their own.
         let (binding, binding_limit) = limits.largest_binding();
         let sizes = Sizes {
