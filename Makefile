@@ -30,16 +30,16 @@ test-setup:
 lint:
 	cargo fmt --all --check
 	rustfmt --check --edition 2024 src/rules/*.rs
-	cargo clippy --release $(NATIVE) --all-targets -- -D warnings
+	cargo clippy --release $(NATIVE) --features wgpu-optim/validate --all-targets -- -D warnings
 
 doc:
-	RUSTDOCFLAGS="-D warnings" cargo doc --release $(NATIVE) --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --release $(NATIVE) --features wgpu-optim/validate --no-deps
 
 wasm:
 	scripts/check-wasm.sh
 
 cargo-test:
-	REQUIRE_GPU=1 cargo test --release $(NATIVE)
+	REQUIRE_GPU=1 cargo test --release $(NATIVE) --features wgpu-optim/validate
 	cargo test --release --no-default-features --lib --test program --test ranges --test schedules
 
 # The tests of GPUs, in a browser.

@@ -49,6 +49,8 @@ pub mod reference;
 pub mod rule;
 pub mod rules;
 mod schedule;
+#[cfg(feature = "validate")]
+pub mod validate;
 mod wrappers;
 
 #[cfg(feature = "wgpu")]

@@ -12,6 +12,8 @@ mod scope;
 pub use optimizer::{Optimizer, PreparedStep};
 pub use params::{BufferRange, GroupId, ParamSet, ParamSetBuilder, TensorId};
 pub use readback::Download;
+#[cfg(feature = "validate")]
+pub(crate) use {readback::copy_out, scope::guarded};
 
 use crate::program::Limits;
 

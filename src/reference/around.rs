@@ -14,7 +14,8 @@ pub(super) struct Around<R> {
     alpha: R,
     one_minus_decay: R,
     max_norm: R,
-    max_value: R,
+    /// Where values are clipped: what is not finite passes by elsewhere.
+    max_value: Option<R>,
     max_tensor_norm: R,
     average: R,
 }
@@ -25,6 +26,7 @@ impl<R: Real> Around<R> {
         let Lookahead { k, alpha } = wrappers.lookahead.unwrap_or_default();
         let host = |x: f64| R::host(rounded(x));
         let [max_norm, max_tensor_norm, max_value] = wrappers.largest().map(host);
+        let max_value = wrappers.max_grad_value.map(|_| max_value);
         Self {
             first: t == 1,
             sync: wrappers.lookahead.is_some() && t.is_multiple_of(k.max(1)),
@@ -46,7 +48,8 @@ impl<R: Real> Around<R> {
         let norm = reduced.tensor_norm * reduced.inverse_scale * over_all;
         let over_tensor = self.max_tensor_norm.if_less(norm, self.max_tensor_norm / norm, one);
         let factor = average * over_all * over_tensor;
-        g.iter().map(|g| (*g * factor).clamp(-self.max_value, self.max_value)).collect()
+        let clip = |g: R| self.max_value.map_or(g, |max_value| g.clamp(-max_value, max_value));
+        g.iter().map(|g| clip(*g * factor)).collect()
     }
 
     /// One parameter: `start` before the rule's step, `theta` after it; the slots where they are kept.
