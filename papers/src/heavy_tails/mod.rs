@@ -24,7 +24,7 @@ pub use rmsprop::EXPERIMENT as RMSPROP;
 pub use second_moment::EXPERIMENT as SECOND_MOMENT;
 
 /// Steps recorded into one encoder.
-const STEPS_PER_SUBMIT: u32 = 32;
+const STEPS_PER_SUBMIT: u32 = 8;
 
 /// Runs of one rule: a group for each configuration, with one tensor each, one behind the other.
 struct Sweep<C> {

@@ -12,7 +12,7 @@ use wgpu_optim::{BufferRange, Optimizer, Options, ParamSet};
 /// Runs of a block, as many as the paper has for each point.
 pub const BLOCK: usize = 100;
 /// Steps recorded before a submit.
-const STEPS_A_SUBMIT: u32 = 32;
+const STEPS_A_SUBMIT: u32 = 8;
 
 /// One noisy quadratic; as in the kernels.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]

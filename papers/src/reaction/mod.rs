@@ -226,9 +226,12 @@ fn react<C: Config>(
         measure.record(&mut pass, t as u32, 2 * EVENTS.len() as u32);
         drop(pass);
         // Slots are looked at in the first steps and around the event.
-        if t < 32 || t % 32 == 0 || t.abs_diff(AT) < 4 {
-            gpu.progress(progress + 0.2 * t as f64 / (AT + AFTER) as f64, name);
+        let looks = t < 32 || t % 32 == 0 || t.abs_diff(AT) < 4;
+        if looks || t % 8 == 0 {
             gpu.submit(std::mem::replace(&mut encoder, gpu.encoder()));
+        }
+        if looks {
+            gpu.progress(progress + 0.2 * t as f64 / (AT + AFTER) as f64, name);
             look(t, Seen { optimizer: &optimizer, tensor, g: g.slice(..4 * words as u64), words })?;
         }
     }

@@ -24,8 +24,8 @@ use wgpu_optim::{AnyRule, BufferRange, Optimizer, ParamSet, Schedule, TensorId, 
 pub const BATCH: usize = 32;
 /// Steps of an epoch: as many samples as there are.
 pub const EPOCH: usize = 45;
-/// Steps recorded into one encoder.
-const STEPS_PER_SUBMIT: usize = 32;
+/// Steps recorded into one encoder: so many as [`Optimizer::steps_ahead`](wgpu_optim::Optimizer::steps_ahead) allows, whatever the number of groups.
+const STEPS_PER_SUBMIT: usize = 8;
 
 /// The network, and how long it learns.
 #[derive(Debug, Clone, Copy)]

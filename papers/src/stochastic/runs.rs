@@ -11,7 +11,7 @@ use wgpu_optim::{AnyRule, GroupId, Optimizer, ParamSet, TensorId};
 /// Beta of Adam and of AMSGrad, as in the paper.
 pub const BETA2: f64 = 0.9;
 /// Steps of a submit.
-const BATCH: u32 = 32;
+const BATCH: u32 = 8;
 
 /// An optimizer, with a configuration for each rate.
 pub struct Entrant {

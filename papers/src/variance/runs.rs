@@ -12,7 +12,7 @@ use wgpu_optim::{BufferRange, Optimizer, ParamSet};
 
 /// Coordinates of a block.
 pub const BLOCK: usize = 1024;
-const STEPS_A_SUBMIT: u32 = 16;
+const STEPS_A_SUBMIT: u32 = 8;
 /// Steps of AdaGrad, whose sum is the simple average.
 const SIMPLE_STEPS: u32 = 100;
 
