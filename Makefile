@@ -4,9 +4,9 @@
 export XDG_RUNTIME_DIR ?= /tmp
 
 # The members that are not for a browser.
-NATIVE = -p wgpu-optim -p wgpu-optim-papers
+NATIVE = -p wgpu-optim -p wgpu-optim-papers -p wgpu-optim-bench
 
-.PHONY: demo papers test setup test-setup lint doc wasm cargo-test web-check bench
+.PHONY: demo papers test setup test-setup lint doc wasm cargo-test web-check bench bench-bundle
 .NOTPARALLEL:
 
 # Every rule trains the same network on handwritten digits, on whatever adapter there is.
@@ -46,5 +46,11 @@ cargo-test:
 web-check:
 	scripts/web-check.sh
 
+# What a step costs on every adapter; OUT=docs/benchmarks rewrites the pages there.
+OUT ?= out/bench
 bench: setup
-	cargo bench
+	cargo run --release -p wgpu-optim-bench -- --out $(OUT)
+
+# One archive that measures and checks a machine with a Vulkan driver: out/wgpu-optim-bundle.tar.xz.
+bench-bundle:
+	scripts/bench-bundle.sh

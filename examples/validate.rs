@@ -85,7 +85,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     }
     let good = adapters.iter().all(conforms);
     if let Some(path) = &arguments.json {
-        let document = Document { version: validate::VERSION, library: env!("CARGO_PKG_VERSION"), adapters };
+        let document = Document { version: validate::VERSION, library: wgpu_optim::VERSION, adapters };
         std::fs::write(path, serde_json::to_string_pretty(&document)?)?;
         println!("written: {}", path.display());
     }

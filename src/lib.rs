@@ -66,6 +66,9 @@ pub use schedule::{Curve, Schedule};
 pub use wgpu;
 pub use wrappers::{Lookahead, LossScale, NonFinite, Wrappers};
 
+/// The version of this library, as reports name it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// The README's example, run as a doctest.
 #[cfg(all(doctest, feature = "wgpu"))]
 #[doc = include_str!("../README.md")]

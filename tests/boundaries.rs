@@ -3,8 +3,9 @@
 
 mod common;
 
-use common::run::{BINDABLE, GUARD, Home, Run, gradients, parameters, read_words, resolve};
+use common::run::{BINDABLE, GUARD, Home, Run, gradients, parameters, read_words, resolve, shape};
 use common::{Gpu, gpu_main, trial};
+use wgpu_optim::rule::Config;
 use wgpu_optim::rules::REGISTRY;
 use wgpu_optim::rules::Sgd;
 use wgpu_optim::{AnyRule, Options, Packing, ParamSet};
@@ -151,6 +152,14 @@ fn a_thousand_groups(gpu: &Gpu) {
     assert!(worst.units <= 1.0, "{}", worst.place);
 }
 
+/// Matrices of several blocks in both directions, one with rows of a multiple of four, two of them in one tensor, and one
+/// with other rows.
+fn large_matrices(gpu: &Gpu, config: &AnyRule) {
+    let lens = [264_967, 270_336];
+    assert_eq!(lens.map(shape), [vec![257, 1031], vec![2, 256, 528]]);
+    checked(gpu, config, &lens, BINDABLE, &Options::default());
+}
+
 /// What holds for a configuration on a device.
 type Claim = fn(&Gpu, &AnyRule);
 
@@ -168,6 +177,12 @@ fn main() {
             trial(adapter, "1 000 groups", a_thousand_groups),
         ];
         for entry in REGISTRY {
+            for (i, config) in (entry.variants)().into_iter().enumerate() {
+                if config.rule().spec().is_factored() {
+                    let name = format!("{} variant {i}: large matrices", entry.name);
+                    trials.push(trial(adapter, name, move |gpu| large_matrices(gpu, &config)));
+                }
+            }
             // The variant with the most slots.
             let kept =
                 |config: &AnyRule| common::program(config).slots.iter().map(|slot| slot.depth).sum::<u32>();

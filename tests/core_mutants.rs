@@ -10,8 +10,10 @@ use std::path::Path;
 use wgpu_optim::{AnyRule, Lookahead, LossScale, NonFinite, Options, Wrappers};
 
 const STEPS: u64 = 8;
-/// Awkward sizes: one element, less than a vec4, a ragged end, a whole tile, several tiles.
-const TENSORS: [(usize, usize); 6] = [(1, 0), (1500, 1), (3, 0), (1024, 0), (7, 0), (9001, 1)];
+/// Awkward sizes: one element, less than a vec4, a ragged end, a whole tile, several tiles; as
+/// vectors, a convolution's kernel, and matrices one and two at a time.
+const TENSORS: [(usize, usize); 8] =
+    [(1, 0), (1500, 1), (3, 0), (1024, 0), (7, 0), (9001, 1), (4095, 1), (4096, 0)];
 
 /// A wrong text: `find` stands once in each module that has it.
 struct Mutant {
@@ -81,8 +83,8 @@ fn mutants() -> Vec<Mutant> {
     );
     add(
         "tiles",
-        "adam",
-        cautious,
+        "adafactor",
+        plain,
         BINDABLE,
         &[("return select(vec4<f32>(0.0), x, vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(live));", "return x;")],
     );
@@ -92,9 +94,9 @@ fn mutants() -> Vec<Mutant> {
         plain,
         BINDABLE,
         &[
-            ("table[table[1].z + tile.counter / 4u][tile.counter % 4u] = next_count(tile, row);", ""),
+            ("table[table[1].z + tile.counter / 4u][tile.counter % 4u] = next;", ""),
             ("4u * i < tile.count; i += tile.lanes", "4u * i < tile.count; i += 2u * tile.lanes"),
-            ("let acts = !trains || taken();", "let acts = !trains;"),
+            ("acts = !trains || taken();", "acts = !trains;"),
         ],
     );
     add(
@@ -172,7 +174,7 @@ fn mutants() -> Vec<Mutant> {
                 "vec4<f32>(value, sum.w, given.size, f32(given.exponent))",
                 "vec4<f32>(value, sum.w, given.size, 0.0)",
             ),
-            ("tile < segment.y; tile += stride", "tile + 1u < segment.y; tile += stride"),
+            ("let there = at < segment.y;", "let there = at + 1u < segment.y;"),
             ("square = sum.y + scaled(sum.z, -174);", "square = 1.1 * sum.y;"),
         ],
     );
@@ -196,18 +198,20 @@ fn mutants() -> Vec<Mutant> {
             ("next = clamp(next, 0x1p-40, 0x1p60);", "next = 2.0;"),
         ],
     );
-    add("scaled", "sgd", clipped, BINDABLE, &[("(bits & 0x007fffffu)", "(bits & 0x003fffffu)")]);
+    add("scaled", "sgd", clipped, BINDABLE, &[("(bits & 0x007fffffu)", "(bits & 0x0003ffffu)")]);
     add(
         "factored",
         "adafactor",
         plain,
         BINDABLE,
         &[
-            (" / factored[m.mean_place + matrix];", ";"),
+            ("word_at(m.row_place + row) / word_at(m.mean_place + matrix);", "word_at(m.row_place + row);"),
+            ("at.row) / word_at(m.mean_place + matrix);", "at.row);"),
+            ("let line = m.column_place + matrix * m.columns", "let line = m.column_place + m.columns"),
             ("let column = at.column + u32(i == 0u);", "let column = at.column;"),
             (
-                "factored[m.column_place + matrix_of(m, at) * m.columns + at.column]",
-                "factored[m.column_place + at.column]",
+                "word_at(m.column_place + matrix_of(m, at) * m.columns + at.column)",
+                "word_at(m.column_place + at.column)",
             ),
             (
                 "return (outer * m.rows * m.between + places % m.between) * m.columns",
@@ -237,8 +241,8 @@ fn mutants() -> Vec<Mutant> {
         &[
             ("select(m.columns, m.rows, columns));", "select(m.rows, m.columns, columns));"),
             (
-                "factored[at] = factored_average(factored[at], mean, row.h);",
-                "factored[at] = factored_average(0.0, mean, row.h);",
+                "set_word(at, factored_average(word_at(at), mean, row.h));",
+                "set_word(at, factored_average(0.0, mean, row.h));",
             ),
         ],
     );
@@ -247,7 +251,29 @@ fn mutants() -> Vec<Mutant> {
         "adafactor",
         plain,
         BINDABLE,
-        &[("/ f32(m.rows);", "/ f32(m.columns);"), ("matrix * m.rows + i", "matrix + i")],
+        &[
+            ("/ f32(m.rows));", "/ f32(m.columns));"),
+            ("let rows = m.row_place + matrix * m.rows;", "let rows = m.row_place + matrix;"),
+        ],
+    );
+    add(
+        "reduce_matrices",
+        "adafactor",
+        plain,
+        BINDABLE,
+        &[
+            ("sum += terms;", "sum = terms;"),
+            ("eight += fours[", "eight = fours["),
+            ("eight += totals[", "eight = totals["),
+            ("let r = first_row + q;", "let r = first_row;"),
+        ],
+    );
+    add(
+        "factored_vectors",
+        "adafactor",
+        plain,
+        BINDABLE,
+        &[("factored[(m.row_place + element) / 4u] = lines.rows;", "")],
     );
     add("device_scalars", "prodigy", plain, BINDABLE, &[("scratch[DEVICE_SCALARS] = ", "_ = ")]);
     add(
@@ -266,7 +292,7 @@ fn mutants() -> Vec<Mutant> {
         tensors_clipped,
         BINDABLE,
         &[
-            ("return g * factor.value;", "return g;"),
+            ("return twice * factor.value;", "return twice;"),
             ("if (scaled(max_norm, -exponent - before.exponent) >= size * before.value) {", "if (false) {"),
         ],
     );
@@ -276,7 +302,7 @@ fn mutants() -> Vec<Mutant> {
         cautious,
         BINDABLE,
         &[
-            ("max(sign(step) * sign(g), vec4<f32>(0.0))", "vec4<f32>(1.0)"),
+            ("select(zero, vec4<f32>(1.0), agreeing)", "vec4<f32>(1.0)"),
             ("return 1.0 / max(agreeing / count, 1e-3);", "return 1.0;"),
         ],
     );

@@ -63,7 +63,7 @@ fn bindings(composed: &Composed) {
         expected.extend(program.scratch.map(|_| ("scratch".into(), floats())));
         let states = program.windows[0].state.len();
         expected.extend((0..states).map(|i| (format!("state_{i}"), floats())));
-        expected.extend(program.factored.map(|_| ("factored".into(), TypeInner::Scalar(Scalar::F32))));
+        expected.extend(program.factored.map(|_| ("factored".into(), floats())));
     }
     assert_eq!(expected.len(), layout.len(), "{}", text.label);
     let bound =

@@ -78,8 +78,24 @@ pub fn candidates(wanted: &str) -> Result<Vec<wgpu::Adapter>> {
 
 /// Opens a device with what the optimizers ask for.
 fn open(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, wgpu::Queue), wgpu::RequestDeviceError> {
+    request(adapter, wgpu::Features::empty())
+}
+
+/// Opens an adapter with those of `features` that it has, too.
+pub fn open_with(
+    adapter: wgpu::Adapter,
+    features: wgpu::Features,
+) -> Result<Opened, wgpu::RequestDeviceError> {
+    let (device, queue) = request(&adapter, features)?;
+    Ok(Opened { adapter, device, queue })
+}
+
+fn request(
+    adapter: &wgpu::Adapter,
+    features: wgpu::Features,
+) -> Result<(wgpu::Device, wgpu::Queue), wgpu::RequestDeviceError> {
     let descriptor = wgpu::DeviceDescriptor {
-        required_features: wgpu_optim::required_features(adapter),
+        required_features: wgpu_optim::required_features(adapter) | features & adapter.features(),
         required_limits: wgpu_optim::required_limits(adapter),
         ..Default::default()
     };

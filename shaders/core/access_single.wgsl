@@ -25,3 +25,17 @@ fn store_theta(tile: Tile, i: u32, live: u32, theta: vec4<f32>) {
         params[tile.param + 4u * i + lane] = theta[lane];
     }
 }
+
+fn load_one(at: u32) -> f32 {
+    return grads[at];
+}
+
+// Four neighbouring gradients from here on.
+fn load_four(at: u32) -> vec4<f32> {
+    return vec4<f32>(load_one(at), load_one(at + 1u), load_one(at + 2u), load_one(at + 3u));
+}
+
+// As above, but where the last four are not all there.
+fn is_four(at: u32) -> bool {
+    return at + 3u < arrayLength(&grads);
+}

@@ -22,3 +22,16 @@ fn store_theta(tile: Tile, i: u32, live: u32, theta: vec4<f32>) {
         params[at][lane] = theta[lane];
     }
 }
+
+fn load_one(at: u32) -> f32 {
+    return grads[at / 4u][at % 4u];
+}
+
+// Four neighbouring gradients from here on, if they are one vec4.
+fn load_four(at: u32) -> vec4<f32> {
+    return grads[at / 4u];
+}
+
+fn is_four(at: u32) -> bool {
+    return at % 4u == 0u;
+}

@@ -3,6 +3,9 @@
 //
 //   workgroup: (2 tensor + 1 for columns, first line, place of the terms, how many for each line)
 
+// Terms that are added up before they join the others.
+const PART: u32 = 16u;
+
 @compute @workgroup_size(WORKGROUP)
 fn optimizer_average(
     @builtin(workgroup_id) id: vec3<u32>,
@@ -23,10 +26,16 @@ fn optimizer_average(
     }
     let row = load_row(tile_of(entry.x / 2u, m));
     var total = 0.0;
-    for (var i = 0u; i < entry.w; i++) {
-        total += factored[entry.z + i * 2u * WORKGROUP + lane];
+    for (var part = 0u; part < entry.w; part += PART) {
+        var sum = 0.0;
+        // All that there are of them and no fewer, so that no load waits for another.
+        for (var i = 0u; i < PART; i++) {
+            let there = part + i < entry.w;
+            sum += select(0.0, word_at(entry.z + select(0u, part + i, there) * WORKGROUP + lane), there);
+        }
+        total += sum;
     }
     let mean = total / f32(select(m.columns, m.rows, columns));
     let at = select(m.row_place, m.column_place, columns) + line;
-    factored[at] = factored_average(factored[at], mean, row.h);
+    set_word(at, factored_average(word_at(at), mean, row.h));
 }

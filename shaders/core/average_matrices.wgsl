@@ -3,6 +3,9 @@
 //
 //   workgroup: (tensor, first matrix, 1 if the workgroup has one alone, 0)
 
+// Rows that are added up before they join the others.
+const PART: u32 = 16u;
+
 var<workgroup> tree: array<f32, WORKGROUP>;
 
 @compute @workgroup_size(WORKGROUP)
@@ -22,9 +25,18 @@ fn optimizer_average(
     let matrix = entry.y + select(lane, 0u, alone);
     let first = select(0u, lane, alone);
     let counts = live && matrix < count_matrices(entry.x);
+    // Sixteen at a time: a load takes long, and the next need not wait for it.
+    let rows = m.row_place + matrix * m.rows;
+    let stride = select(1u, WORKGROUP, alone);
     var total = 0.0;
-    for (var i = first; counts && i < m.rows; i += select(1u, WORKGROUP, alone)) {
-        total += factored[m.row_place + matrix * m.rows + i];
+    for (var part = first; counts && part < m.rows; part += PART * stride) {
+        var sum = 0.0;
+        for (var i = 0u; i < PART; i++) {
+            let row = part + i * stride;
+            let there = row < m.rows;
+            sum += select(0.0, word_at(rows + select(0u, row, there)), there);
+        }
+        total += sum;
     }
     tree[lane] = total;
     workgroupBarrier();
@@ -35,6 +47,6 @@ fn optimizer_average(
         workgroupBarrier();
     }
     if (counts && (lane == 0u || !alone)) {
-        factored[m.mean_place + matrix] = select(total, tree[0], alone) / f32(m.rows);
+        set_word(m.mean_place + matrix, select(total, tree[0], alone) / f32(m.rows));
     }
 }

@@ -58,12 +58,18 @@ fn value_of(sum: vec4<f32>, term: u32) -> f32 {
     return scaled(value.size, value.exponent);
 }
 
+// Four sums, joined at the end: a load takes long, and the next need not wait for it.
 fn sum_of(segment: vec4<u32>, terms: u32, term: u32, first: u32, stride: u32) -> vec4<f32> {
-    var sum = vec4<f32>(0.0);
-    for (var tile = first; tile < segment.y; tile += stride) {
-        sum = join(sum, scratch[segment.x + tile * terms + term], term);
+    var sums = array<vec4<f32>, 4>();
+    for (var tile = first; tile < segment.y; tile += 4u * stride) {
+        for (var i = 0u; i < 4u; i++) {
+            let at = tile + i * stride;
+            let there = at < segment.y;
+            let next = scratch[segment.x + select(first, at, there) * terms + term];
+            sums[i] = join(sums[i], select(vec4<f32>(0.0), next, there), term);
+        }
     }
-    return sum;
+    return join(join(sums[0], sums[1], term), join(sums[2], sums[3], term), term);
 }
 
 // Whether this step is taken, and the next step's loss scale. A step that only converts weights adapts nothing.

@@ -5,14 +5,20 @@
 // (outer between + b) inner + i, with between and inner the places in the dimensions between the two and behind them.
 //
 //   table[1].w                where this part of the table starts:
-//   table[start]              (records, entries of the workgroups that reduce, how many, those that average)
+//   table[start]              (records, entries of the workgroups that reduce lines, how many, those that average)
 //   table[start + 1]          (how many, entries of those that average the rows of matrices, how many, 0)
+//   table[start + 2]          (entries of those that reduce blocks of matrices, how many, 0, 0)
 //   table[records + 3 tensor] (rows and columns of a matrix, between or 0 if there are no columns, inner),
 //                             (place of the rows, of the columns, of the means of a matrix's rows, group),
-//                             (matrices, 0, 0, 0)
+//                             (matrices; lanes that stand side by side in a block, 0 where there are no blocks; place of
+//                             the terms of the rows, of the columns)
 //
 // The buffer `factored` has the averages of all rows and columns, then those means, then terms. A line is a row or a
 // column.
+//
+// Generated: APART says whether the rows and columns of some tensor do not lie side by side in fours, as those of
+// convolutions, and of matrices whose rows are no multiple of four; CUT whether some block of a matrix is cut into
+// windows. CPUs run both sides of every `if`, so what no tensor needs is not there.
 
 struct Matrices {
     rows: u32,
@@ -24,17 +30,92 @@ struct Matrices {
     column_place: u32,
     mean_place: u32,
     group: u32,
+    lanes: u32,
+    row_terms: u32,
+    column_terms: u32,
+    inverse_rows: f32,
+    inverse_columns: f32,
 }
 
 fn find_matrices(tensor: u32) -> Matrices {
     let at = table[table[1].w].x + 3u * tensor;
     let shape = table[at];
     let places = table[at + 1u];
-    return Matrices(shape.x, shape.y, shape.z, shape.w, places.x, places.y, places.z, places.w);
+    let terms = table[at + 2u];
+    return Matrices(
+        shape.x,
+        shape.y,
+        shape.z,
+        shape.w,
+        places.x,
+        places.y,
+        places.z,
+        places.w,
+        terms.y,
+        terms.z,
+        terms.w,
+        1.0 / f32(shape.x),
+        1.0 / f32(shape.y),
+    );
 }
 
 fn count_matrices(tensor: u32) -> u32 {
     return table[table[table[1].w].x + 3u * tensor + 2u].x;
+}
+
+// The buffer is one of vec4, so that neighbours can be read together.
+fn word_at(at: u32) -> f32 {
+    return factored[at / 4u][at % 4u];
+}
+
+fn set_word(at: u32, value: f32) {
+    factored[at / 4u][at % 4u] = value;
+}
+
+// Where the terms of a line are: 64 lines side by side, of each of the `count` parts that they are added up in.
+fn term_place(first: u32, count: u32, line: u32, part: u32) -> u32 {
+    return first + (line / WORKGROUP_OF_LINES * count + part) * WORKGROUP_OF_LINES + line % WORKGROUP_OF_LINES;
+}
+
+// Lines that one workgroup averages.
+const WORKGROUP_OF_LINES: u32 = 64u;
+
+// The first element of a matrix.
+fn first_of(m: Matrices, matrix: u32) -> u32 {
+    let places = matrix / m.inner;
+    let outer = places / m.between;
+    return (outer * m.rows * m.between + places % m.between) * m.columns * m.inner + matrix % m.inner;
+}
+
+// Rows and columns of four neighbours.
+struct Lines {
+    rows: vec4<f32>,
+    columns: vec4<f32>,
+}
+
+// a / b by its inverse: CPUs that play a GPU divide integers one lane after the other. Each estimate is off by a part in
+// 2^21 of what it is an estimate of, so that the second is off by one at most.
+fn quotient(a: u32, b: u32, inverse: f32) -> u32 {
+    let first = u32(f32(a) * inverse);
+    let left = i32(a - first * b);
+    let second = i32(floor(f32(left) * inverse));
+    let q = u32(i32(first) + second);
+    let rest = i32(a - q * b);
+    return q + select(select(0u, 1u, rest >= i32(b)), 0xffffffffu, rest < 0);
+}
+
+// Of four neighbours in one row of a matrix, or in a tensor without columns: one of the two lies side by side.
+fn lines_together(m: Matrices, element: u32) -> Lines {
+    let vector = m.between == 0u;
+    let row = quotient(element, m.columns, m.inverse_columns);
+    let matrix = quotient(row, m.rows, m.inverse_rows);
+    let line = m.column_place + matrix * m.columns + (element - row * m.columns);
+    let neighbours = factored[select(line, m.row_place + element, vector) / 4u];
+    let share = word_at(m.row_place + row) / word_at(m.mean_place + matrix);
+    return Lines(
+        select(vec4<f32>(share), neighbours, vector),
+        select(neighbours, vec4<f32>(1.0), vector),
+    );
 }
 
 // Where an element is: the five parts of its index.
@@ -75,13 +156,6 @@ fn next(m: Matrices, at: Place) -> Place {
     );
 }
 
-// The first element of a matrix.
-fn first_of(m: Matrices, matrix: u32) -> u32 {
-    let places = matrix / m.inner;
-    let outer = places / m.between;
-    return (outer * m.rows * m.between + places % m.between) * m.columns * m.inner + matrix % m.inner;
-}
-
 fn matrix_of(m: Matrices, at: Place) -> u32 {
     return (at.outer * m.between + at.b) * m.inner + at.i;
 }
@@ -89,34 +163,26 @@ fn matrix_of(m: Matrices, at: Place) -> u32 {
 // The average of an element's row over the mean of those of its matrix.
 fn row_of(m: Matrices, at: Place) -> f32 {
     let matrix = matrix_of(m, at);
-    return factored[m.row_place + matrix * m.rows + at.row] / factored[m.mean_place + matrix];
+    return word_at(m.row_place + matrix * m.rows + at.row) / word_at(m.mean_place + matrix);
 }
 
 // The average of an element's column.
 fn column_of(m: Matrices, at: Place) -> f32 {
-    return factored[m.column_place + matrix_of(m, at) * m.columns + at.column];
+    return word_at(m.column_place + matrix_of(m, at) * m.columns + at.column);
 }
 
-// Of four neighbours.
-fn rows_of(m: Matrices, element: u32) -> vec4<f32> {
-    if (m.between == 0u) {
-        let at = m.row_place + element;
-        return vec4<f32>(factored[at], factored[at + 1u], factored[at + 2u], factored[at + 3u]);
+fn lines_of(m: Matrices, element: u32) -> Lines {
+    if (!APART || m.between == 0u || m.lanes != 0u && m.columns % 4u == 0u) {
+        return lines_together(m, element);
     }
-    let x = place_of(m, element);
-    let y = next(m, x);
-    let z = next(m, y);
-    return vec4<f32>(row_of(m, x), row_of(m, y), row_of(m, z), row_of(m, next(m, z)));
-}
-
-fn columns_of(m: Matrices, element: u32) -> vec4<f32> {
-    if (m.between == 0u) {
-        return vec4<f32>(1.0);
+    var lines = Lines();
+    var at = place_of(m, element);
+    for (var lane = 0u; lane < 4u; lane++) {
+        lines.rows[lane] = row_of(m, at);
+        lines.columns[lane] = column_of(m, at);
+        at = next(m, at);
     }
-    let x = place_of(m, element);
-    let y = next(m, x);
-    let z = next(m, y);
-    return vec4<f32>(column_of(m, x), column_of(m, y), column_of(m, z), column_of(m, next(m, z)));
+    return lines;
 }
 
 // What `load_row` needs of a tile.

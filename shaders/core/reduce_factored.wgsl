@@ -1,17 +1,16 @@
 // reduce_factored.wgsl: the dispatch that adds up rows and columns. A workgroup handles 64 lines, an invocation
 // up to 1024 elements of one of them, 32 by 32, in an order that depends on the shape alone: where a tensor is
-// cut into windows, each continues the sums of the one before. What is not finite is left out. The rows of a
-// tensor that is not factored have one element each, and are averaged here.
+// cut into windows, each continues the sums of the one before. What is not finite is left out. For tensors whose rows and
+// columns do not lie as those of a matrix; see reduce_matrices.wgsl.
 //
-//   workgroup: (2 tensor + 1 for columns, first line, first element of the lines, place of the 64 totals and of
-//              64 sums of 32 that another window goes on with),
+//   workgroup: (2 tensor + 1 for columns, first line, first element of the lines, place of the 64 totals),
 //              (where the tensor's element 0 would be among the gradients, first element here, end, 1 if first)
 
 const CHUNK: u32 = 1024u;
 const PART: u32 = 32u;
 
 fn term_of(at: u32, row: Row) -> f32 {
-    let gradient = grads[at];
+    let gradient = load_one(at);
     let term = factored_term(as_seen(vec4<f32>(gradient), row).x, row.h);
     return select(term, 0.0, any(not_finite(vec4<f32>(gradient, term, 0.0, 0.0))));
 }
@@ -37,22 +36,18 @@ fn optimizer_reduce(
         return;
     }
     let row = load_row(tile_of(entry.x / 2u, m));
-    if (m.between == 0u) {
-        if (taken() && line >= place.y && line < place.z) {
-            let term = term_of(place.x + line, row);
-            factored[m.row_place + line] = factored_average(factored[m.row_place + line], term, row.h);
-        }
-        return;
-    }
     let length = select(m.columns, m.rows, columns);
     let stride = m.between * m.columns * m.inner;
     let step = select(m.inner, stride, columns);
     let first = first_of(m, line / lines_each) + line % lines_each * select(stride, m.inner, columns);
+    // The sums of 32 that another window goes on with lie behind the totals.
+    let chunks = (length + CHUNK - 1u) / CHUNK;
+    let behind = entry.w + chunks * WORKGROUP + lane;
     var total = 0.0;
     var sum = 0.0;
     if (place.w == 0u) {
-        total = factored[entry.w + lane];
-        sum = factored[entry.w + WORKGROUP + lane];
+        total = word_at(entry.w + lane);
+        sum = word_at(behind);
     }
     let end = min(entry.z + CHUNK, length);
     for (var part = entry.z; part < end; part += PART) {
@@ -72,6 +67,6 @@ fn optimizer_reduce(
             sum = 0.0;
         }
     }
-    factored[entry.w + lane] = total;
-    factored[entry.w + WORKGROUP + lane] = sum;
+    set_word(entry.w + lane, total);
+    set_word(behind, sum);
 }

@@ -1,8 +1,8 @@
 // tiles.wgsl: where a workgroup finds its work. Concatenated with now.wgsl, an access file, one of apply.wgsl and
 // reduce.wgsl, the generated lines for one rule's slots, and the rule itself; see README.md beside this file.
 //
-// One workgroup handles one tile, a run of elements of one parameter group, or eight small ones, each with an
-// eighth of its invocations. The table says which:
+// One workgroup handles one tile, a run of elements of one parameter group, or some small ones (generated: `PACKED`), each
+// with its part of the invocations. The table says which:
 //
 //   table[0]                     (number of tiles that have a workgroup each, where the tiles start, vec4 a row,
 //                                 vec4 a packed slot)
@@ -23,8 +23,6 @@
 // not skipped, not from those that the host recorded. On CPUs each invocation counts in a word of its own, since a barrier
 // between reading and writing a common one costs a sixth of a step there; on GPUs each tile has one (generated:
 // `counter_of`, `WORKGROUP`, and for apply.wgsl `settle` and `counts`).
-
-const PACKED: u32 = 8u;
 
 @group(0) @binding(0) var<storage, read_write> table: array<vec4<u32>>;
 @group(0) @binding(3) var<uniform> now: Now;

@@ -33,17 +33,40 @@ fn average(ema: vec4<f32>, theta: vec4<f32>, e: Now) -> vec4<f32> {
     return ema + e.one_minus_decay * (theta - ema);
 }
 
-// What a gradient is multiplied by: value 2^exponent.
+// value 2^exponent.
 struct Factor {
     value: f32,
     exponent: i32,
 }
 
-// Norms are results of combine.wgsl, of the gradients as the host gave them; 0 where nothing is reduced.
-fn gradient_factor(all_norm: vec4<f32>, tensor_norm: vec4<f32>, inverse_scale: f32, e: Now) -> Factor {
+// What a gradient is multiplied by: a Factor as three products, the first two of powers of two. CPUs run both sides of
+// every `if`, so all gradients take all three.
+struct Products {
+    first: f32,
+    second: f32,
+    value: f32,
+    // 0, which no compiler knows: it would make one product of three, which may not be in f32.
+    zero: u32,
+}
+
+// Norms are results of combine.wgsl, of the gradients as the host gave them; 0 where nothing is reduced. `zero` is 0.
+fn gradient_factor(
+    all_norm: vec4<f32>,
+    tensor_norm: vec4<f32>,
+    inverse_scale: f32,
+    e: Now,
+    zero: u32,
+) -> Products {
     let average = Factor(e.average * inverse_scale, 0);
     let over_all = at_most(e.max_norm, all_norm, average);
-    return at_most(e.max_tensor_norm, tensor_norm, over_all);
+    let factor = at_most(e.max_tensor_norm, tensor_norm, over_all);
+    let half = factor.exponent / 2;
+    return Products(power_of_two(half), power_of_two(factor.exponent - half), factor.value, zero);
+}
+
+// Of exponents whose power is a normal number.
+fn power_of_two(exponent: i32) -> f32 {
+    return bitcast<f32>(u32(exponent + 127) << 23u);
 }
 
 // The factor that leaves no more than max_norm of a norm, or the one before, if that does.
@@ -62,16 +85,18 @@ fn at_most(max_norm: f32, norm: vec4<f32>, before: Factor) -> Factor {
     return Factor(value, -exponent);
 }
 
-fn multiplied(g: vec4<f32>, factor: Factor) -> vec4<f32> {
-    if (factor.exponent != 0) {
-        return scaled_vec4(g, factor.exponent) * factor.value;
-    }
-    return g * factor.value;
+fn multiplied(g: vec4<f32>, factor: Products) -> vec4<f32> {
+    let zero = vec4<u32>(factor.zero);
+    let once = bitcast<vec4<f32>>(bitcast<vec4<u32>>(g * factor.first) ^ zero);
+    let twice = bitcast<vec4<f32>>(bitcast<vec4<u32>>(once * factor.second) ^ zero);
+    return twice * factor.value;
 }
 
 // 1 where a step goes against its gradient.
 fn agrees(step: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
-    return max(sign(step) * sign(g), vec4<f32>(0.0));
+    let zero = vec4<f32>(0.0);
+    let agreeing = ((step > zero) & (g > zero)) | ((step < zero) & (g < zero));
+    return select(zero, vec4<f32>(1.0), agreeing);
 }
 
 fn caution(agreeing: f32, count: f32) -> f32 {

@@ -5,7 +5,7 @@ use super::host_rows::{Places, first_counted};
 use super::limits::need;
 use super::record::RECORD_STRIDE;
 use super::step::{SCRATCH_HEADER, Step};
-use super::windows::{self, PACKED, Plan, Sizes, Window, plan};
+use super::windows::{self, Plan, Sizes, Window, plan};
 use super::{
     Buffer, ELEMENT, Fill, Limits, Options, Piece, Program, Reading, Ring, Rows, Shape, Slice, SlotPlace,
     TensorPlace, Tensors, Usage, VEC4, VERSION, WindowPlace,
@@ -34,8 +34,8 @@ impl Program {
         let mut step = Step::resolve(rule, groups, options, limits)?;
         let sums = step.has_scratch();
         let given = options.tile.map(|tile| u64::from(tile.clamp(256, 1 << 20).next_power_of_two()));
-        let tile = given.unwrap_or_else(|| step.shape.tile(sums));
-        // Tiles that share a workgroup have an eighth of it each, which is all tiles of a long shape.
+        let tile = given.unwrap_or_else(|| step.shape.tile(sums, tensors.elements()));
+        // Of a long shape all tiles share workgroups.
         step.loops = step.shape == Shape::Long || tile > 4 * u64::from(step.shape.invocations());
         // The slots of a window and its table are buffers of their own.
         let (binding, binding_limit) = limits.largest_binding();
@@ -49,7 +49,7 @@ impl Program {
                 .unwrap_or(1)
                 .into(),
             tile,
-            small: step.shape.small(tile),
+            shape: step.shape,
         };
         need(step.spec.name, "bytes of a binding", sizes.smallest_binding(), binding_limit, binding)?;
         let block = |pair: &super::tensors::Pair| windows::Block {
@@ -60,6 +60,7 @@ impl Program {
         let blocks: Vec<_> = tensors.pairs().iter().map(block).collect();
         // Where there are sums, tiles are cut from each tensor's start: their tree depends on the tensors alone.
         let plan = plan(&tensors.spans(), &blocks, tensors.tensors().len(), sizes, !sums);
+        step.packed = plan.packed as u32;
         let places =
             Places::new(&step.rows, groups.len(), plan.windows.len(), step.wrappers.skips(), binding);
         let first_counted = first_counted(&step.rows, groups, tensors.groups())?;
@@ -68,6 +69,7 @@ impl Program {
             Factored::new(&shapes.collect::<Vec<_>>(), &plan)
         });
         let factored = factored.filter(|factored| factored.elements > 0);
+        (step.apart, step.cut) = factored.as_ref().map_or((false, false), |lines| (lines.apart, lines.cut));
         let label = options.label.clone().unwrap_or_else(|| format!("wgpu-optim: {}", step.spec.name));
         let assembly =
             Assembly { step, tensors, groups, plan, places, first_counted, factored, label, limits };
@@ -150,11 +152,7 @@ impl<C: Config> Assembly<'_, C> {
         let counts = counted + self.places.counted * groups * rows.counted_vec4 as usize;
         let words = match self.step.shape {
             // A word for each invocation that has a tile.
-            Shape::Long => {
-                let small = window.tiles.iter().filter(|tile| u64::from(tile.count) <= window.small).count();
-                let workgroups = window.tiles.len() - small + small.div_ceil(PACKED as usize);
-                workgroups * self.step.shape.invocations() as usize
-            }
+            Shape::Long => window.workgroups as usize * self.step.shape.invocations() as usize,
             // A word for each tile.
             Shape::Wide(_) => window.tiles.len(),
         };

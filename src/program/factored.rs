@@ -13,6 +13,11 @@ const BLOCK: usize = WORKGROUP as usize;
 const CHUNK: usize = 1024;
 /// Matrices with more rows than this have a workgroup each for the mean of their rows.
 const FEW_ROWS: usize = 64;
+/// Rows of a block for each of its invocations that stand below one another: `ROWS` times `PARTS` in
+/// `shaders/core/reduce_matrices.wgsl`.
+const ROWS_OF_BLOCK: usize = 64;
+/// Words that a block leaves for another window: three vec4 an invocation.
+const CARRIED: usize = 3 * 4 * BLOCK;
 
 /// The matrices that the two largest dimensions of a tensor make, of equal ones the later, one for each place in the
 /// others. A tensor of fewer dimensions is not factored: each element is a row of its own, and there are no columns.
@@ -55,6 +60,38 @@ impl Matrices {
         Self { batch, rows: elements, columns: batch, between: 1, inner: 1, factored: false }
     }
 
+    /// Invocations that stand side by side in a block of a matrix, each with a vec4; 0 where rows and columns do not lie
+    /// as those of a matrix, or there are none.
+    fn lanes(&self) -> usize {
+        if self.factored && self.between * self.inner == 1 && self.elements() > 0 {
+            self.columns.div_ceil(4).next_power_of_two().min(BLOCK)
+        } else {
+            0
+        }
+    }
+
+    /// Rows and columns of a block.
+    fn block(&self) -> (usize, usize) {
+        let lanes = self.lanes().max(1);
+        (ROWS_OF_BLOCK * (BLOCK / lanes), 4 * lanes)
+    }
+
+    /// Parts that the lines of a kind are added up in: blocks or chunks.
+    fn parts(&self, kind: SlotKind) -> usize {
+        let (rows, columns) = self.block();
+        let (length, part) = if kind == SlotKind::Rows { (self.columns, columns) } else { (self.rows, rows) };
+        length.div_ceil(if self.lanes() > 0 { part } else { CHUNK })
+    }
+
+    /// Additions on the longest way of a term into the device's sum over a line, at most: inside a part, and 16 by 16 of
+    /// these.
+    fn roundings(&self, kind: SlotKind) -> usize {
+        // A block's rows: four, then eight by eight. Its columns: 16, four times, eight by eight. A chunk: 32 by 32.
+        let inside = if self.lanes() > 0 { 4 + 16 + 16 } else { 32 + 32 };
+        let parts = self.parts(kind);
+        inside + parts.min(16) + parts.div_ceil(16)
+    }
+
     /// Elements of the tensor.
     fn elements(&self) -> usize {
         self.batch * self.rows * self.columns
@@ -79,6 +116,22 @@ impl Matrices {
         let (rest, b) = (rest / self.between, rest % self.between);
         let (outer, row) = (rest / self.rows, rest % self.rows);
         ((outer * self.between + b) * self.inner + i, row, column)
+    }
+
+    /// First row and first column of the blocks that hold elements of `range`, and perhaps of some beside it.
+    fn blocks_of(&self, range: &std::ops::Range<usize>) -> Vec<(usize, usize)> {
+        let (rows, columns) = self.block();
+        let (first, last) = (range.start / self.columns, (range.end - 1) / self.columns);
+        // Blocks start anew in each matrix.
+        let start = first - first % self.rows % rows;
+        let mut blocks = vec![];
+        let mut row = start;
+        while row <= last {
+            blocks.extend((0..self.columns).step_by(columns).map(|column| (row, column)));
+            let matrix_end = (row / self.rows + 1) * self.rows;
+            row = (row + rows).min(matrix_end);
+        }
+        blocks
     }
 
     /// A range of lines of a kind that holds all those of which some elements are in `range`.
@@ -118,11 +171,11 @@ impl Matrices {
 
     /// The mean of each line of a kind, as the device finds it.
     pub fn means<R: Real>(&self, kind: SlotKind, terms: &[R]) -> Vec<R> {
+        let roundings = self.roundings(kind);
         let mean = |line| {
             let (first, step, count) = self.line(kind, line);
             let line: Vec<R> = terms[first..].iter().step_by(step).take(count).copied().collect();
-            // Two levels of at most 32 in a chunk, then the chunks.
-            R::sum(&line, 64 + count.div_ceil(CHUNK)) / R::host(count as f64)
+            R::sum(&line, roundings) / R::host(count as f64)
         };
         (0..self.lines(kind)).map(mean).collect()
     }
@@ -134,7 +187,7 @@ impl Matrices {
         }
         let means: Vec<R> = r
             .chunks(self.rows.max(1))
-            .map(|rows| R::sum(rows, FEW_ROWS + rows.len() / BLOCK + 8) / R::host(rows.len() as f64))
+            .map(|rows| R::sum(rows, FEW_ROWS + rows.len() / BLOCK + 16 + 8) / R::host(rows.len() as f64))
             .collect();
         let row = |element: usize| {
             let (matrix, row, _) = self.place(element);
@@ -166,17 +219,26 @@ pub(crate) struct Factored {
     pub kept: usize,
     /// Elements in all, with partial sums.
     pub elements: usize,
+    /// Whether some tensor has rows and columns of which four neighbours are not side by side.
+    pub apart: bool,
+    /// Whether some block of a matrix is cut into windows.
+    pub cut: bool,
     /// Three vec4 for each tensor.
     records: Vec<[u32; 4]>,
-    /// For each window two vec4 for each workgroup that reduces.
+    /// For each window two vec4 for each workgroup that reduces lines.
     reducing: Vec<Vec<[u32; 4]>>,
+    /// For each window two vec4 for each workgroup that reduces a block of a matrix.
+    blocks: Vec<Vec<[u32; 4]>>,
     /// A vec4 for each workgroup that averages lines.
     averaging: Vec<[u32; 4]>,
     /// A vec4 for each workgroup that averages the rows of matrices.
     matrices: Vec<[u32; 4]>,
 }
 
-/// One block of lines in one chunk, in one window.
+/// Vec4 before the records in the part of the table.
+const HEADER: usize = 3;
+
+/// One block of lines in one chunk, or one block of a matrix, in one window.
 struct Entry {
     window: usize,
     /// First element of the lines.
@@ -191,10 +253,12 @@ impl Factored {
     pub fn new(shapes: &[(&[usize], usize)], plan: &Plan) -> Self {
         let mut factored = Self::default();
         let all: Vec<Matrices> = shapes.iter().map(|(shape, _)| Matrices::of(shape)).collect();
+        factored.apart = all.iter().any(|m| m.factored && (m.lanes() == 0 || m.columns % 4 != 0));
         let mut at = 0;
         let mut place = |count: usize| {
-            at += count;
-            at - count
+            // At a vec4, of which it owns the last one.
+            at += count.next_multiple_of(4);
+            at - count.next_multiple_of(4)
         };
         for matrices in &all {
             let kinds = [SlotKind::Rows, SlotKind::Columns];
@@ -209,11 +273,32 @@ impl Factored {
             let [row, column] = [matrices.rows as u32, matrices.columns as u32];
             factored.records.push([row, column, between as u32, matrices.inner as u32]);
             factored.records.push([rows, columns, means, *group as u32]);
-            factored.records.push([matrices.batch as u32, 0, 0, 0]);
+            let terms = |kind: SlotKind, place: &mut dyn FnMut(usize) -> usize| match matrices.lanes() {
+                0 => 0,
+                _ => place(matrices.lines(kind).div_ceil(BLOCK) * matrices.parts(kind) * BLOCK),
+            };
+            let of_rows = terms(SlotKind::Rows, &mut place);
+            let of_columns = terms(SlotKind::Columns, &mut place);
+            let lanes = matrices.lanes() as u32;
+            factored.records.push([matrices.batch as u32, lanes, of_rows as u32, of_columns as u32]);
+            if lanes > 0 {
+                for (code, kind, of_lines) in
+                    [(0, SlotKind::Rows, of_rows), (1, SlotKind::Columns, of_columns)]
+                {
+                    let parts = matrices.parts(kind);
+                    factored.averaging.extend((0..matrices.lines(kind).div_ceil(BLOCK)).map(|block| {
+                        let tensor = (factored.records.len() / 3 - 1) as u32;
+                        let (first, terms) = (block * BLOCK, of_lines + block * parts * BLOCK);
+                        [2 * tensor + code, first as u32, terms as u32, parts as u32]
+                    }));
+                }
+            }
         }
 
         // What adds up the same lines stands together, in the order of windows and chunks.
         let mut entries: BTreeMap<(usize, u32, usize), Vec<Entry>> = BTreeMap::new();
+        // The same of the blocks of matrices, by tensor, first row and first column.
+        let mut blocks: BTreeMap<(usize, usize, usize), Vec<Entry>> = BTreeMap::new();
         for (window, contents) in plan.windows.iter().enumerate() {
             let mut tiles = &contents.tiles[..];
             while let Some(first) = tiles.first() {
@@ -223,10 +308,18 @@ impl Factored {
                 let (tensor, start) = (first.tensor as usize, first.first as usize);
                 let (range, origin) = (start..start + len as usize, first.grad.wrapping_sub(first.first));
                 let matrices = &all[tensor];
-                for (code, kind) in [(0, SlotKind::Rows), (1, SlotKind::Columns)] {
-                    if kind == SlotKind::Columns && !matrices.factored {
-                        continue;
+                if !matrices.factored {
+                    // Their rows are averaged by the first pass over tiles.
+                    continue;
+                }
+                if matrices.lanes() > 0 {
+                    for (row, column) in matrices.blocks_of(&range) {
+                        let entry = Entry { window, chunk: 0, range: range.clone(), origin };
+                        blocks.entry((tensor, row, column)).or_default().push(entry);
                     }
+                    continue;
+                }
+                for (code, kind) in [(0, SlotKind::Rows), (1, SlotKind::Columns)] {
                     let lines = matrices.lines_of(kind, &range);
                     let (_, _, length) = matrices.line(kind, 0);
                     for block in lines.start / BLOCK..lines.end.div_ceil(BLOCK) {
@@ -244,21 +337,29 @@ impl Factored {
         factored.reducing = vec![vec![]; plan.windows.len()];
         for ((tensor, code, block), entries) in entries {
             let (tensor, first) = (tensor as u32, (block * BLOCK) as u32);
-            // The rows of a tensor that is not factored have one element each: no sums. Elsewhere windows continue
-            // one another's, so that where a tensor is cut does not matter.
-            let sums = all[tensor as usize].factored;
+            // Windows continue one another's sums, so that where a tensor is cut does not matter.
             let chunks = entries.iter().take_while(|entry| entry.window == entries[0].window).count();
-            let partial = place(if sums { chunks * 2 * BLOCK } else { 0 });
-            if sums {
-                factored.averaging.push([2 * tensor + code, first, partial as u32, chunks as u32]);
-            }
+            let partial = place(chunks * 2 * BLOCK);
+            factored.averaging.push([2 * tensor + code, first, partial as u32, chunks as u32]);
             for entry in &entries {
                 let (start, end) = (entry.range.start as u32, entry.range.end as u32);
-                let place = partial + entry.chunk / CHUNK * 2 * BLOCK;
+                let place = partial + entry.chunk / CHUNK * BLOCK;
                 let is_first = entry.window == entries[0].window;
                 factored.reducing[entry.window].extend([
                     [2 * tensor + code, first, entry.chunk as u32, place as u32],
                     [entry.origin, start, end, is_first.into()],
+                ]);
+            }
+        }
+        factored.blocks = vec![vec![]; plan.windows.len()];
+        for ((tensor, row, column), entries) in blocks {
+            factored.cut |= entries.len() > 1;
+            let carried = if entries.len() > 1 { place(CARRIED) } else { 0 };
+            for (i, entry) in entries.iter().enumerate() {
+                let (start, end) = (entry.range.start as u32, entry.range.end as u32);
+                factored.blocks[entry.window].extend([
+                    [tensor as u32, row as u32, column as u32, carried as u32],
+                    [entry.origin, start, end, (i == 0).into()],
                 ]);
             }
         }
@@ -276,25 +377,33 @@ impl Factored {
 
     /// The part of a window's table that is about rows and columns, to be read from vec4 `at` on.
     pub fn table(&self, window: usize, at: usize) -> Vec<[u32; 4]> {
-        let records = at + 2;
-        let reducing = records + self.records.len();
-        let averaging = reducing + self.reducing[window].len();
-        let matrices = averaging + self.averaging.len();
+        let parts =
+            [&self.records, &self.reducing[window], &self.averaging, &self.matrices, &self.blocks[window]];
+        let mut next = at + HEADER;
+        let [records, reducing, averaging, matrices, blocks] = parts.map(|part| {
+            next += part.len();
+            (next - part.len()) as u32
+        });
         let header = [
-            [records as u32, reducing as u32, self.reducing_workgroups(window) as u32, averaging as u32],
-            [self.averaging.len() as u32, matrices as u32, self.matrices.len() as u32, 0],
+            [records, reducing, self.reducing_workgroups(window) as u32, averaging],
+            [self.averaging.len() as u32, matrices, self.matrices.len() as u32, 0],
+            [blocks, self.block_workgroups(window) as u32, 0, 0],
         ];
-        let parts = [&header[..], &self.records, &self.reducing[window], &self.averaging, &self.matrices];
-        parts.concat()
+        std::iter::once(&header[..]).chain(parts.map(|part| &part[..])).flatten().copied().collect()
     }
 
     /// Vec4 of [`table`](Factored::table).
     pub fn table_vec4(&self, window: usize) -> usize {
-        2 + self.records.len() + self.reducing[window].len() + self.averaging.len() + self.matrices.len()
+        let windows = self.reducing[window].len() + self.blocks[window].len();
+        HEADER + self.records.len() + windows + self.averaging.len() + self.matrices.len()
     }
 
     pub fn reducing_workgroups(&self, window: usize) -> usize {
         self.reducing[window].len() / 2
+    }
+
+    pub fn block_workgroups(&self, window: usize) -> usize {
+        self.blocks[window].len() / 2
     }
 
     pub fn averaging_workgroups(&self) -> usize {

@@ -21,7 +21,7 @@ pub(crate) struct PassKind {
     /// Its text in `shaders/core`.
     pub core: &'static str,
     /// The functions that its text calls and that follow from the step.
-    pub generated: fn(&Step<'_>) -> String,
+    pub generated: fn(&Step<'_>, &PassKind) -> String,
 }
 
 /// What a pass runs over.
@@ -43,9 +43,9 @@ impl Reach {
         if matches!(self, Reach::Tiles) { step.shape.invocations() } else { WORKGROUP }
     }
 
-    /// How a pass reads a window of this access: only those over its tiles read vec4.
+    /// How a pass reads a window of this access: those that read no gradients are the same for all.
     pub fn access(self, window: Access) -> Access {
-        if matches!(self, Reach::Tiles) { window } else { Access::Single }
+        if matches!(self, Reach::Tiles | Reach::EachWindow(_)) { window } else { Access::Single }
     }
 }
 
@@ -75,7 +75,13 @@ impl PassKind {
         self.name == APPLY
     }
 
-    /// Names of what it loads for each parameter.
+    /// Whether it is the first pass of a step that looks at elements: it averages the rows of tensors that are not factored.
+    pub fn comes_first(&self, step: &Step<'_>) -> bool {
+        step.passes.iter().find(|pass| pass.needs.elements).is_some_and(|first| first.name == self.name)
+    }
+
+    /// Names of what it loads for each parameter of a matrix. Tensors whose rows and columns lie apart, as those of
+    /// convolutions do, have their gradients read once more, and vectors have averages to load and store.
     pub fn loads(&self, step: &Step<'_>) -> Vec<&'static str> {
         let slots = || {
             let streams = step.streams.iter().enumerate();
@@ -90,8 +96,7 @@ impl PassKind {
         match self.reach {
             Reach::Tiles if self.needs.elements => ["theta", "g"].into_iter().chain(slots()).collect(),
             Reach::Tiles => vec!["g"],
-            // Once for the rows and once for the columns.
-            Reach::EachWindow(_) => vec!["g"; 2],
+            _ if self.name == REDUCE_MATRICES => vec!["g"],
             _ => vec![],
         }
     }
@@ -108,6 +113,8 @@ impl PassKind {
 
 /// Name of the pass that reduces the gradients, for clipping and skipping.
 pub(crate) const REDUCE_GRADIENTS: &str = "reduce gradients";
+/// Name of the pass that adds up the rows and columns of matrices.
+const REDUCE_MATRICES: &str = "reduce matrices";
 /// Name of the pass that reduces what the rule wants.
 pub(crate) const REDUCE_RULE: &str = "reduce rule";
 /// Name of the pass that counts the elements whose step agrees with their gradient.
@@ -133,6 +140,16 @@ pub(crate) static PASSES: &[PassKind] = &[
         generated: text::reduce_gradients,
     },
     PassKind {
+        name: REDUCE_MATRICES,
+        entry_point: "optimizer_reduce",
+        wanted: |step| step.spec.is_factored(),
+        reach: Reach::EachWindow(Factored::block_workgroups),
+        reduces: |_| None,
+        needs: Needs { row: true, taken: true, rule: true, ..NOTHING },
+        core: include_str!("../../shaders/core/reduce_matrices.wgsl"),
+        generated: text::as_seen,
+    },
+    PassKind {
         name: "reduce rows and columns",
         entry_point: "optimizer_reduce",
         wanted: |step| step.spec.is_factored(),
@@ -150,7 +167,7 @@ pub(crate) static PASSES: &[PassKind] = &[
         reduces: |_| None,
         needs: Needs { row: true, taken: true, rule: true, ..NOTHING },
         core: include_str!("../../shaders/core/average_factored.wgsl"),
-        generated: |_| String::new(),
+        generated: |_, _| String::new(),
     },
     PassKind {
         name: "average matrices",
@@ -160,7 +177,7 @@ pub(crate) static PASSES: &[PassKind] = &[
         reduces: |_| None,
         needs: Needs { rule: true, ..NOTHING },
         core: include_str!("../../shaders/core/average_matrices.wgsl"),
-        generated: |_| String::new(),
+        generated: |_, _| String::new(),
     },
     PassKind {
         name: REDUCE_RULE,
@@ -172,7 +189,7 @@ pub(crate) static PASSES: &[PassKind] = &[
             let kinds = step.results().map(|field| field.kind).collect();
             Some(Wanted { kinds, over_all: over_all.then_some(OverAll::Own), of_tensors: !over_all })
         },
-        needs: Needs { row: true, elements: true, device: true, rule: true, ..NOTHING },
+        needs: Needs { row: true, elements: true, device: true, taken: true, rule: true, ..NOTHING },
         core: REDUCE,
         generated: text::reduce_rule,
     },
@@ -192,7 +209,7 @@ pub(crate) static PASSES: &[PassKind] = &[
         wanted: |step| step.wrappers.cautious,
         reach: Reach::Tiles,
         reduces: |_| Some(Wanted { kinds: vec![FieldKind::Sum; 2], over_all: None, of_tensors: true }),
-        needs: Needs { row: true, elements: true, results: true, device: true, rule: true, ..NOTHING },
+        needs: Needs { row: true, elements: true, results: true, device: true, taken: true, rule: true },
         core: REDUCE,
         generated: text::reduce_agreement,
     },

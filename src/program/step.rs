@@ -88,6 +88,12 @@ pub(crate) struct Step<'a> {
     pub shape: Shape,
     /// Whether an invocation may take more than one vec4 of a tile.
     pub loops: bool,
+    /// Small tiles that share a workgroup.
+    pub packed: u32,
+    /// Whether some tensor has rows and columns of which four neighbours are not side by side.
+    pub apart: bool,
+    /// Whether some block of a matrix is cut into windows.
+    pub cut: bool,
     /// The rule's slots, then the wrappers'.
     pub streams: Vec<Stream>,
     /// Storage buffers that the slots are dealt to.
@@ -131,6 +137,9 @@ impl<'a> Step<'a> {
             wrappers: options.wrappers,
             shape: options.shape.unwrap_or_else(|| Shape::for_device(limits)).check()?,
             loops: true,
+            packed: 8,
+            apart: true,
+            cut: true,
             streams: streams.collect(),
             state_buffers: 0,
             reduces: groups.iter().any(|group| group.rule().reduces()),

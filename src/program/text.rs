@@ -24,7 +24,11 @@ pub(crate) fn module(step: &Step<'_>, kind: &PassKind, access: Access) -> String
         include_str!("../../shaders/core/now.wgsl").to_string(),
         include_str!("../../shaders/core/scaled.wgsl").to_string(),
         include_str!("../../shaders/core/tiles.wgsl").to_string(),
-        format!("const WORKGROUP: u32 = {}u;\n", kind.reach.invocations(step)),
+        format!(
+            "const WORKGROUP: u32 = {}u;\nconst PACKED: u32 = {}u;\n",
+            kind.reach.invocations(step),
+            step.packed
+        ),
         if step.shape == Shape::Long { COUNTER_APART.into() } else { COUNTER_OF_TILE.into() },
     ];
     let (reads, clears) = match access {
@@ -58,9 +62,14 @@ pub(crate) fn module(step: &Step<'_>, kind: &PassKind, access: Access) -> String
     }
     if step.spec.is_factored() && kind.needs.rule {
         parts.push(include_str!("../../shaders/core/factored.wgsl").into());
+        let Step { apart, cut, .. } = step;
+        parts.push(format!("const APART: bool = {apart};\nconst CUT: bool = {cut};\n"));
+        if kind.comes_first(step) {
+            parts.push(include_str!("../../shaders/core/factored_vectors.wgsl").into());
+        }
     }
     parts.push(if kind.applies() && !step.loops {
-        kind.core.replace(LOOP, "let i = tile.lane;\n    if (4u * i < tile.count) {")
+        kind.core.replace(LOOP, "let i = tile.lane;\n        if (4u * i < tile.count) {")
     } else {
         kind.core.into()
     });
@@ -73,7 +82,7 @@ pub(crate) fn module(step: &Step<'_>, kind: &PassKind, access: Access) -> String
     if kind.needs.row {
         parts.push(load_row(step, kind));
     }
-    parts.push((kind.generated)(step));
+    parts.push((kind.generated)(step, kind));
     if kind.needs.rule {
         parts.push(step.wgsl.into());
     }
@@ -162,7 +171,7 @@ fn own_bindings(step: &Step<'_>, kind: &PassKind) -> String {
     let mut text: String =
         (0..states).map(|i| storage(first + i, &format!("state_{i}"), "vec4<f32>")).collect();
     if step.spec.is_factored() && kind.needs.rule {
-        text += &storage(step.factored_binding(), "factored", "f32");
+        text += &storage(step.factored_binding(), "factored", "vec4<f32>");
     }
     text
 }
@@ -236,8 +245,10 @@ fn load_row(step: &Step<'_>, kind: &PassKind) -> String {
         let tensor_norm = results_of_tensor(step, REDUCE_GRADIENTS);
         let tensor_norm = given(wrappers.max_tensor_norm.is_some(), tensor_norm, "vec4<f32>()");
         let inverse_scale = given(wrappers.loss_scale.is_some(), "scratch[1].y".into(), "1.0");
-        declared.push("factor: Factor");
-        members.push(format!("gradient_factor({all_norm}, {tensor_norm}, {inverse_scale}, now)"));
+        declared.push("factor: Products");
+        // No tile has as many elements.
+        let zero = "tile.count >> 31u";
+        members.push(format!("gradient_factor({all_norm}, {tensor_norm}, {inverse_scale}, now, {zero})"));
     }
     if wrappers.cautious && kind.applies() {
         declared.push("caution: f32");
@@ -275,18 +286,27 @@ fn element(step: &Step<'_>, slot: usize) -> Option<String> {
 }
 
 /// Lines that load the kept slots and make a `State` for each of four elements.
-fn load_states(step: &Step<'_>) -> Vec<String> {
+fn load_states(step: &Step<'_>, kind: &PassKind) -> Vec<String> {
     let slots = step.spec.slots;
     let mut lines =
         vec!["let at = tile.state / 4u + i;".to_string(), "let slot_stride = tile.slot_stride;".into()];
     if step.spec.is_factored() {
         lines.push("let matrices = row.matrices;".into());
         lines.push("let element = tile.first + 4u * i;".into());
+        let careful = if kind.applies() { "false" } else { "careful" };
+        lines.push(if kind.comes_first(step) {
+            format!(
+                "let lines = with_vectors(matrices, element, gradient, {}, row, {careful});",
+                clipped(step)
+            )
+        } else {
+            "let lines = lines_of(matrices, element);".into()
+        });
     }
     for (index, slot) in slots.iter().enumerate() {
         let value = match slot.kind {
-            SlotKind::Rows => Some("rows_of(matrices, element)".into()),
-            SlotKind::Columns => Some("columns_of(matrices, element)".into()),
+            SlotKind::Rows => Some("lines.rows".into()),
+            SlotKind::Columns => Some("lines.columns".into()),
             SlotKind::Element => element(step, index),
         };
         lines.extend(value.map(|value| format!("let slot_{} = {value};", slot.name)));
@@ -315,8 +335,8 @@ fn function(signature: &str, lines: &[String]) -> String {
 }
 
 /// Lines that evaluate the rule's `step` from `start`.
-fn stepped(step: &Step<'_>) -> Vec<String> {
-    let mut lines = load_states(step);
+fn stepped(step: &Step<'_>, kind: &PassKind) -> Vec<String> {
+    let mut lines = load_states(step, kind);
     lines.push(format!("let g = {};", clipped(step)));
     let updates = LANES.map(|lane| format!("update(start.{lane}, g.{lane}, &s_{lane}, row.h)"));
     lines.push(format!("let step = vec4<f32>({});", updates.join(", ")));
@@ -324,13 +344,15 @@ fn stepped(step: &Step<'_>) -> Vec<String> {
 }
 
 /// What `apply.wgsl` calls: `update_vec4`, and what it needs of rules that convert weights.
-pub(crate) fn apply(step: &Step<'_>) -> String {
-    update_vec4(step) + "\n" + &if step.spec.converts { convert_vec4(step) } else { ONLY_TRAINS.into() }
+pub(crate) fn apply(step: &Step<'_>, kind: &PassKind) -> String {
+    update_vec4(step, kind)
+        + "\n"
+        + &if step.spec.converts { convert_vec4(step, kind) } else { ONLY_TRAINS.into() }
 }
 
-fn update_vec4(step: &Step<'_>) -> String {
+fn update_vec4(step: &Step<'_>, kind: &PassKind) -> String {
     let slots = step.spec.slots;
-    let mut lines = stepped(step);
+    let mut lines = stepped(step, kind);
     let moved = if step.wrappers.cautious { "(row.caution * agrees(step, g)) * step" } else { "step" };
     if step.spec.decays {
         let decays = LANES.map(|lane| format!("decay(start.{lane}, row.h)")).join(", ");
@@ -360,10 +382,10 @@ fn update_vec4(step: &Step<'_>) -> String {
 }
 
 /// A rule's conversion of weights.
-fn convert_vec4(step: &Step<'_>) -> String {
+fn convert_vec4(step: &Step<'_>, kind: &PassKind) -> String {
     let mut lines = vec!["if (tile.evaluates == row.evaluates || tile.steps == 0u) {".to_string()];
     lines.extend(["    return theta;".into(), "}".into()]);
-    lines.extend(load_states(step));
+    lines.extend(load_states(step, kind));
     let values = LANES.map(|lane| format!("convert(theta.{lane}, s_{lane}, row.h, row.evaluates)"));
     lines.push(format!("return vec4<f32>({});", values.join(", ")));
     let parameters = "tile: Tile, i: u32, theta: vec4<f32>, row: Row";
@@ -378,7 +400,7 @@ fn reduce_vec4(lines: &[String]) -> String {
 }
 
 /// Under a loss scale, a gradient that f32 does not hold without it counts as not finite.
-pub(crate) fn reduce_gradients(step: &Step<'_>) -> String {
+pub(crate) fn reduce_gradients(step: &Step<'_>, _: &PassKind) -> String {
     let mut lines = vec!["return Row(LARGEST);".to_string()];
     if step.wrappers.loss_scale.is_some() {
         lines = vec![
@@ -401,9 +423,9 @@ fn loaded() -> Vec<String> {
 }
 
 /// Adds up the rule's terms.
-pub(crate) fn reduce_rule(step: &Step<'_>) -> String {
+pub(crate) fn reduce_rule(step: &Step<'_>, kind: &PassKind) -> String {
     let mut lines = loaded();
-    lines.extend(load_states(step));
+    lines.extend(load_states(step, kind));
     lines.push(format!("let g = {};", clipped(step)));
     for lane in LANES {
         lines.push(format!("let n_{lane} = terms(start.{lane}, g.{lane}, s_{lane}, row.h);"));
@@ -422,16 +444,17 @@ pub(crate) fn reduce_rule(step: &Step<'_>) -> String {
 }
 
 /// Counts the elements whose step agrees with their gradient, and all of them.
-pub(crate) fn reduce_agreement(step: &Step<'_>) -> String {
+pub(crate) fn reduce_agreement(step: &Step<'_>, kind: &PassKind) -> String {
     let mut lines = loaded();
-    lines.extend(stepped(step));
-    lines.push("(*sums)[0] = add_plain((*sums)[0], masked(agrees(step, g), live), careful);".into());
-    lines.push("(*sums)[1] = add_plain((*sums)[1], masked(vec4<f32>(1.0), live), careful);".into());
+    lines.extend(stepped(step, kind));
+    lines.push("let agreeing = dot(masked(agrees(step, g), live), vec4<f32>(1.0));".into());
+    lines.push("(*sums)[0].parts.x += agreeing;".into());
+    lines.push("(*sums)[1].parts.x += f32(live);".into());
     reduce_vec4(&lines)
 }
 
 /// What a step makes of the device scalars.
-pub(crate) fn device_scalars(step: &Step<'_>) -> String {
+pub(crate) fn device_scalars(step: &Step<'_>, _: &PassKind) -> String {
     let values = step.spec.device_scalars().map(|field| format!("d.{}", field.name));
     let values: Vec<String> = values.chain(LANES.map(|_| "0.0".into())).take(LANES.len()).collect();
     let lines =
@@ -441,7 +464,7 @@ pub(crate) fn device_scalars(step: &Step<'_>) -> String {
 }
 
 /// A gradient as the pass over rows and columns sees it.
-pub(crate) fn as_seen(step: &Step<'_>) -> String {
+pub(crate) fn as_seen(step: &Step<'_>, _: &PassKind) -> String {
     let line = format!("return {};", clipped(step));
     function("fn as_seen(gradient: vec4<f32>, row: Row) -> vec4<f32>", &[line])
 }

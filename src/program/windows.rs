@@ -1,8 +1,8 @@
 //! From tensors to tiles: which ranges one dispatch binds (windows) and what each workgroup updates
 //! (tiles). Pure functions of sizes and limits; nothing here touches a device.
 
-use super::ELEMENT;
 use super::step::Access;
+use super::{ELEMENT, Shape};
 use std::ops::Range;
 
 /// One tensor's elements: where they lie in their block's two buffers.
@@ -47,8 +47,8 @@ pub(crate) struct Sizes {
     pub packed_slots: u64,
     /// Elements of a tile, a multiple of four.
     pub tile: u64,
-    /// Elements of the largest tile that shares a workgroup.
-    pub small: u64,
+    /// How tiles are dealt to invocations.
+    pub shape: Shape,
 }
 
 impl Sizes {
@@ -80,9 +80,6 @@ pub(crate) struct Tile {
     pub index: u32,
 }
 
-/// Small tiles that share a workgroup, as `PACKED` in `shaders/core/tiles.wgsl`: each has an eighth of its lanes.
-pub(crate) const PACKED: u64 = 8;
-
 /// What one dispatch binds and does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Window {
@@ -100,7 +97,9 @@ pub(crate) struct Window {
     pub tiles: Vec<Tile>,
     /// Elements of the largest tile that shares a workgroup.
     pub small: u64,
-    /// Workgroups, folded to two dimensions.
+    /// Workgroups: one for each large tile, and one for some small ones.
+    pub workgroups: u64,
+    /// The same, folded to two dimensions.
     pub grid: (u32, u32),
 }
 
@@ -120,6 +119,8 @@ pub(crate) struct Piece {
 pub(crate) struct Plan {
     /// One dispatch each.
     pub windows: Vec<Window>,
+    /// Small tiles that share a workgroup, `PACKED` in `shaders/core/tiles.wgsl`.
+    pub packed: u64,
     /// Indexed by tensor; empty for tensors without elements.
     pub pieces: Vec<Vec<Piece>>,
 }
@@ -179,11 +180,11 @@ impl Builder<'_> {
             let take = self.room(first.block, param, grad, len - done);
             let window = self.drafts.len() - 1;
             let draft = &mut self.drafts[window];
-            let state = draft.state;
+            let state = start_of_slots(draft.state, len - done);
             draft.param.end = draft.param.end.max((param + take) * ELEMENT);
             draft.grad.start = draft.grad.start.min(align_down(grad * ELEMENT, self.sizes.alignment));
             draft.grad.end = draft.grad.end.max((grad + take) * ELEMENT);
-            draft.state += take.next_multiple_of(4);
+            draft.state = state + take.next_multiple_of(4);
             for at in (0..take).step_by(self.sizes.tile as usize) {
                 let tile = Tile {
                     param: 0,
@@ -216,7 +217,7 @@ impl Builder<'_> {
             let room = (draft.param.start / ELEMENT + capacity)
                 .saturating_sub(param)
                 .min((grad_start / ELEMENT + capacity).saturating_sub(grad))
-                .min(state_capacity.saturating_sub(draft.state));
+                .min(state_capacity.saturating_sub(start_of_slots(draft.state, left)));
             if grads_fit && room >= left {
                 return left;
             }
@@ -258,6 +259,10 @@ impl Builder<'_> {
     /// Makes tiles relative to their windows and chooses access and grid.
     fn finish(self) -> Plan {
         let sizes = self.sizes;
+        let counts =
+            self.drafts.iter().flat_map(|draft| &draft.tiles).map(|(_, _, tile)| u64::from(tile.count));
+        let packed = sizes.shape.packed(sizes.tile, counts);
+        let largest_small = sizes.shape.small(sizes.tile, packed);
         let window = |mut draft: Draft| {
             let block = &self.blocks[draft.block];
             let whole = |range: &Range<u64>| range.end.next_multiple_of(4 * ELEMENT);
@@ -277,22 +282,28 @@ impl Builder<'_> {
                 grad: (grad - draft.grad.start / ELEMENT) as u32,
                 ..tile
             });
-            let small =
-                draft.tiles.iter().filter(|(_, _, tile)| u64::from(tile.count) <= sizes.small).count() as u64;
-            let workgroups = draft.tiles.len() as u64 - small + small.div_ceil(PACKED);
+            let is_small = |(_, _, tile): &&(u64, u64, Tile)| u64::from(tile.count) <= largest_small;
+            let small = draft.tiles.iter().filter(is_small).count() as u64;
+            let workgroups = draft.tiles.len() as u64 - small + small.div_ceil(packed);
             Window {
                 block: draft.block,
                 state: draft.state,
                 access,
                 tiles: tiles.collect(),
-                small: sizes.small,
+                small: largest_small,
+                workgroups,
                 grid: fold(workgroups, sizes.workgroups),
                 param: draft.param,
                 grad: draft.grad,
             }
         };
-        Plan { windows: self.drafts.into_iter().map(window).collect(), pieces: self.pieces }
+        Plan { windows: self.drafts.into_iter().map(window).collect(), packed, pieces: self.pieces }
     }
+}
+
+/// Where the slots of a run start behind others: those of long ones at 128 bytes, as GPUs read memory.
+fn start_of_slots(at: u64, len: u64) -> u64 {
+    if len < 4096 { at } else { at.next_multiple_of(32) }
 }
 
 fn align_down(bytes: u64, alignment: u64) -> u64 {
@@ -311,7 +322,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn sizes() -> Sizes {
-        Sizes { binding: 1 << 16, alignment: 256, workgroups: 7, packed_slots: 2, tile: 1024, small: 700 }
+        Sizes {
+            binding: 1 << 16,
+            alignment: 256,
+            workgroups: 7,
+            packed_slots: 2,
+            tile: 1024,
+            shape: Shape::Wide(64),
+        }
     }
 
     proptest! {
@@ -342,9 +360,10 @@ mod tests {
                 prop_assert!(window.param.end <= size && window.param.start % sizes.alignment == 0);
                 prop_assert!(window.state * ELEMENT * packed_slots <= sizes.binding);
                 prop_assert!(window.grid.0 <= sizes.workgroups);
-                let is_small = |tile: &&Tile| u64::from(tile.count) <= sizes.small;
+                let is_small = |tile: &&Tile| u64::from(tile.count) <= window.small;
                 let small = window.tiles.iter().filter(is_small).count() as u64;
-                let workgroups = window.tiles.len() as u64 - small + small.div_ceil(PACKED);
+                let workgroups = window.tiles.len() as u64 - small + small.div_ceil(plan.packed);
+                prop_assert_eq!(window.workgroups, workgroups);
                 prop_assert!(u64::from(window.grid.0) * u64::from(window.grid.1) >= workgroups);
                 let mut state_end = 0;
                 for tile in &window.tiles {

@@ -65,6 +65,9 @@ impl<C: Config> Assembly<'_, C> {
             (Reach::OneWorkgroup, _) => vec![(0, [1, 1])],
             (_, None) => vec![],
         }
+        .into_iter()
+        .filter(|(_, workgroups): &(usize, [u32; 2])| !workgroups.contains(&0))
+        .collect()
     }
 
     fn fold(&self, workgroups: usize) -> [u32; 2] {

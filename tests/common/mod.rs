@@ -174,11 +174,11 @@ pub fn program(config: &AnyRule) -> Program {
     Program::new(&tensors, std::slice::from_ref(config), &Options::default(), &limits).unwrap()
 }
 
-/// Dispatches of a step with one window and nothing around the rule: a reduction takes one to reduce and one
-/// to combine, rows and columns take three, device scalars one.
+/// Dispatches of a step over vectors with one window and nothing around the rule: a reduction takes one to reduce and one
+/// to combine, device scalars take one.
 pub fn dispatches(rule: &dyn DynRule) -> usize {
     let spec = rule.spec();
     let reduces = rule.reduces() && spec.results().next().is_some();
     let device = spec.device_scalars().next().is_some();
-    1 + 2 * usize::from(reduces) + 3 * usize::from(spec.is_factored()) + usize::from(device)
+    1 + 2 * usize::from(reduces) + usize::from(device)
 }
