@@ -14,7 +14,7 @@ cp target/release/bench target/release/papers "$bundle/bin"
 cp target/release/examples/{validate,replay,train} "$bundle/bin"
 
 # The tests that hold a GPU against the reference. Cargo says where each one is.
-tests=(gpu_matches_reference norms skipping counting shapes invariants)
+tests=(gpu_matches_reference norms skipping counting shapes invariants boundaries decay)
 cargo test --release --no-run --message-format=json $(printf -- '--test %s ' "${tests[@]}") 2>/dev/null |
     python3 -c '
 import json, shutil, sys

@@ -8,7 +8,7 @@
 //!   and record [`Optimizer::step`] into your encoder. `examples/embed.rs` is a whole engine.
 //! - **In a browser, or on another API**: a step is data, a [`program::Program`], with a [`program::Clock`] that gives the
 //!   bytes of each step. Both need no wgpu (`default-features = false`).
-//! - **To compare adapters**: `cargo bench` measures every step in turns with a copy and with a hand-written kernel, and
+//! - **To compare adapters**: `make bench` measures every step in turns with a copy and with a hand-written kernel, and
 //!   the [`reference`](mod@reference) says what a GPU may return.
 //!
 //! ```no_run

@@ -94,9 +94,9 @@ fn mutants() -> Vec<Mutant> {
         plain,
         BINDABLE,
         &[
-            ("table[table[1].z + tile.counter / 4u][tile.counter % 4u] = next;", ""),
+            ("table[table[1].z + tile.counter / 4u][tile.counter % 4u] = next_count(tile, row);", ""),
             ("4u * i < tile.count; i += tile.lanes", "4u * i < tile.count; i += 2u * tile.lanes"),
-            ("acts = !trains || taken();", "acts = !trains;"),
+            ("let acts = !trains || taken();", "let acts = !trains;"),
         ],
     );
     add(
@@ -174,7 +174,7 @@ fn mutants() -> Vec<Mutant> {
                 "vec4<f32>(value, sum.w, given.size, f32(given.exponent))",
                 "vec4<f32>(value, sum.w, given.size, 0.0)",
             ),
-            ("let there = at < segment.y;", "let there = at + 1u < segment.y;"),
+            ("let there = tile < segment.y;", "let there = tile + 1u < segment.y;"),
             ("square = sum.y + scaled(sum.z, -174);", "square = 1.1 * sum.y;"),
         ],
     );
@@ -262,7 +262,7 @@ fn mutants() -> Vec<Mutant> {
         plain,
         BINDABLE,
         &[
-            ("sum += terms;", "sum = terms;"),
+            ("sum = (((sum + a) + b) + c) + d;", "sum = ((a + b) + c) + d;"),
             ("eight += fours[", "eight = fours["),
             ("eight += totals[", "eight = totals["),
             ("let r = first_row + q;", "let r = first_row;"),

@@ -133,8 +133,12 @@ impl Page<'_> {
                 let y = top + BAR * i as i32;
                 let corners = [(LEFT * scale, y * scale), (x(*share) * scale, (y + BAR - 2) * scale)];
                 area.draw(&Rectangle::new(corners, COLOURS[i % COLOURS.len()].filled()))?;
-                let text = format!("{share:.2}");
-                put(&text, x(*share) + 4, y + BAR / 2 - 1, 11, &INK, HPos::Left)?;
+                // Inside, where it meets no line of the grid.
+                let (text, end) = (format!("{share:.2}"), x(*share));
+                let inside = end - LEFT > 40;
+                let (at, colour, side) =
+                    if inside { (end - 4, &WHITE, HPos::Right) } else { (end + 4, &INK, HPos::Left) };
+                put(&text, at, y + BAR / 2 - 1, 11, colour, side)?;
             }
         }
         area.present()?;

@@ -34,7 +34,7 @@ if python3 -c 'import torch' 2>/dev/null; then
     [ -s "$out/torch.json" ] && peers=(--peers "$out/torch.json")
 fi
 run bench 170 bin/bench --adapter "$WGPU_OPTIM_ADAPTER" --seconds 60 --out "$out/bench" "${peers[@]}"
-run validate 60 bin/validate --json "$out/validate.json"
+run validate 150 bin/validate --json "$out/validate.json"
 run replay 30 bin/replay golden/*.safetensors
 run train 45 bin/train --out "$out/train"
 for test in bin/test-*; do
@@ -52,12 +52,18 @@ run papers 60 bin/papers all --out "$out/papers"
     for page in "$out"/bench/*.md; do
         [ -f "$page" ] && { echo; cat "$page"; }
     done
-    for test in "$out"/logs/test-*.txt "$out/logs/replay.txt"; do
-        echo
-        echo "$(basename "$test" .txt): $(grep -c '\.\.\. ok$' "$test") trials ok, $(grep -c 'FAILED$' "$test") failed; last line:"
-        echo
-        echo "    $(tail -n 1 "$test")"
+    echo
+    echo "## Tests"
+    echo
+    for test in "$out"/logs/test-*.txt; do
+        echo "- $(basename "$test" .txt): $(grep 'test result' "$test" | tail -n 1)"
+        grep 'FAILED$' "$test" | sed 's/^/  - /'
     done
+    echo "- replay: $(grep ' ok, ' "$out/logs/replay.txt" | tail -n 1)"
+    echo
+    echo "## Passed over"
+    echo
+    grep -hE 'passed over:' "$out"/logs/*.txt | sort -u | sed 's/^/- /'
 } >"$out/results.md"
 file() { [ -s "$1" ] && cat "$1" || echo null; }
 {

@@ -8,32 +8,28 @@ fn optimizer_step(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let tile = find_tile(id, grid, lane);
-    var acts = false;
-    var next = 0u;
-    if (tile.count > 0u) {
-        let row = load_row(tile);
-        let trains = trains(tile, row);
-        acts = !trains || taken();
-        next = next_count(tile, row);
-        for (var i = tile.lane; 4u * i < tile.count; i += tile.lanes) {
-            let live = min(tile.count - 4u * i, 4u);
-            if (acts) {
-                let theta = load_theta(tile, i, live);
-                if (trains) {
-                    let g = load_gradient(tile, i, live);
-                    store_theta(tile, i, live, update_vec4(tile, i, theta, g, row));
-                } else {
-                    store_theta(tile, i, live, convert_vec4(tile, i, theta, row));
-                }
-            }
+    if (tile.count == 0u) {
+        return;
+    }
+    let row = load_row(tile);
+    let trains = trains(tile, row);
+    let acts = !trains || taken();
+    for (var i = tile.lane; 4u * i < tile.count; i += tile.lanes) {
+        let live = min(tile.count - 4u * i, 4u);
+        if (acts) {
+            let theta = load_theta(tile, i, live);
             if (trains) {
-                clear_gradient(tile, i, live);
+                let g = load_gradient(tile, i, live);
+                store_theta(tile, i, live, update_vec4(tile, i, theta, g, row));
+            } else {
+                store_theta(tile, i, live, convert_vec4(tile, i, theta, row));
             }
         }
+        if (trains) {
+            clear_gradient(tile, i, live);
+        }
     }
-    // Not before: what is loaded need not wait for others to have read their count.
-    settle();
     if (acts && counts(tile)) {
-        table[table[1].z + tile.counter / 4u][tile.counter % 4u] = next;
+        table[table[1].z + tile.counter / 4u][tile.counter % 4u] = next_count(tile, row);
     }
 }

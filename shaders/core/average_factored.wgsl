@@ -3,9 +3,6 @@
 //
 //   workgroup: (2 tensor + 1 for columns, first line, place of the terms, how many for each line)
 
-// Terms that are added up before they join the others.
-const PART: u32 = 16u;
-
 @compute @workgroup_size(WORKGROUP)
 fn optimizer_average(
     @builtin(workgroup_id) id: vec3<u32>,
@@ -26,14 +23,8 @@ fn optimizer_average(
     }
     let row = load_row(tile_of(entry.x / 2u, m));
     var total = 0.0;
-    for (var part = 0u; part < entry.w; part += PART) {
-        var sum = 0.0;
-        // All that there are of them and no fewer, so that no load waits for another.
-        for (var i = 0u; i < PART; i++) {
-            let there = part + i < entry.w;
-            sum += select(0.0, word_at(entry.z + select(0u, part + i, there) * WORKGROUP + lane), there);
-        }
-        total += sum;
+    for (var part = 0u; part < entry.w; part += 16u) {
+        total += sum_of_words(entry.z + part * WORKGROUP + lane, WORKGROUP, entry.w - part);
     }
     let mean = total / f32(select(m.columns, m.rows, columns));
     let at = select(m.row_place, m.column_place, columns) + line;

@@ -3,9 +3,6 @@
 //
 //   workgroup: (tensor, first matrix, 1 if the workgroup has one alone, 0)
 
-// Rows that are added up before they join the others.
-const PART: u32 = 16u;
-
 var<workgroup> tree: array<f32, WORKGROUP>;
 
 @compute @workgroup_size(WORKGROUP)
@@ -25,18 +22,11 @@ fn optimizer_average(
     let matrix = entry.y + select(lane, 0u, alone);
     let first = select(0u, lane, alone);
     let counts = live && matrix < count_matrices(entry.x);
-    // Sixteen at a time: a load takes long, and the next need not wait for it.
     let rows = m.row_place + matrix * m.rows;
     let stride = select(1u, WORKGROUP, alone);
     var total = 0.0;
-    for (var part = first; counts && part < m.rows; part += PART * stride) {
-        var sum = 0.0;
-        for (var i = 0u; i < PART; i++) {
-            let row = part + i * stride;
-            let there = row < m.rows;
-            sum += select(0.0, word_at(rows + select(0u, row, there)), there);
-        }
-        total += sum;
+    for (var part = first; counts && part < m.rows; part += 16u * stride) {
+        total += sum_of_words(rows + part, stride, (m.rows - part + stride - 1u) / stride);
     }
     tree[lane] = total;
     workgroupBarrier();

@@ -58,18 +58,27 @@ fn value_of(sum: vec4<f32>, term: u32) -> f32 {
     return scaled(value.size, value.exponent);
 }
 
-// Four sums, joined at the end: a load takes long, and the next need not wait for it.
+// A term of one tile, or nothing.
+fn term_at(segment: vec4<u32>, terms: u32, term: u32, tile: u32) -> vec4<f32> {
+    let there = tile < segment.y;
+    let sum = scratch[segment.x + select(0u, tile, there) * terms + term];
+    return select(vec4<f32>(0.0), sum, there);
+}
+
+// Four sums, joined at the end: a load takes long, and the next need not wait for it. Written out, since what keeps a loop
+// from running for ever keeps compilers from unrolling it.
 fn sum_of(segment: vec4<u32>, terms: u32, term: u32, first: u32, stride: u32) -> vec4<f32> {
-    var sums = array<vec4<f32>, 4>();
+    var a = vec4<f32>(0.0);
+    var b = vec4<f32>(0.0);
+    var c = vec4<f32>(0.0);
+    var d = vec4<f32>(0.0);
     for (var tile = first; tile < segment.y; tile += 4u * stride) {
-        for (var i = 0u; i < 4u; i++) {
-            let at = tile + i * stride;
-            let there = at < segment.y;
-            let next = scratch[segment.x + select(first, at, there) * terms + term];
-            sums[i] = join(sums[i], select(vec4<f32>(0.0), next, there), term);
-        }
+        a = join(a, term_at(segment, terms, term, tile), term);
+        b = join(b, term_at(segment, terms, term, tile + stride), term);
+        c = join(c, term_at(segment, terms, term, tile + 2u * stride), term);
+        d = join(d, term_at(segment, terms, term, tile + 3u * stride), term);
     }
-    return join(join(sums[0], sums[1], term), join(sums[2], sums[3], term), term);
+    return join(join(a, b, term), join(c, d, term), term);
 }
 
 // Whether this step is taken, and the next step's loss scale. A step that only converts weights adapts nothing.

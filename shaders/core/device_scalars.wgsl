@@ -6,5 +6,5 @@ fn optimizer_device_scalars(@builtin(local_invocation_index) lane: u32) {
     if (lane != 0u || !taken()) {
         return;
     }
-    scratch[DEVICE_SCALARS] = device_scalars_after(load_row(tile_of_group(0u, 0u)));
+    scratch[DEVICE_SCALARS] = device_scalars_after(load_row(tile_of_group(0u, 0u, count_at(0u))));
 }

@@ -72,6 +72,23 @@ fn set_word(at: u32, value: f32) {
     factored[at / 4u][at % 4u] = value;
 }
 
+// The sum of up to 16 words, `stride` apart, of which `count` are there. Written out, so that no load waits for another.
+fn sum_of_words(at: u32, stride: u32, count: u32) -> f32 {
+    let four = vec4<u32>(0u, 1u, 2u, 3u);
+    let a = words_at(at, stride, four, count);
+    let b = words_at(at, stride, four + 4u, count);
+    let c = words_at(at, stride, four + 8u, count);
+    let d = words_at(at, stride, four + 12u, count);
+    return dot((a + b) + (c + d), vec4<f32>(1.0));
+}
+
+fn words_at(first: u32, stride: u32, which: vec4<u32>, count: u32) -> vec4<f32> {
+    let there = which < vec4<u32>(count);
+    let at = first + stride * select(vec4<u32>(0u), which, there);
+    let words = vec4<f32>(word_at(at.x), word_at(at.y), word_at(at.z), word_at(at.w));
+    return select(vec4<f32>(0.0), words, there);
+}
+
 // Where the terms of a line are: 64 lines side by side, of each of the `count` parts that they are added up in.
 fn term_place(first: u32, count: u32, line: u32, part: u32) -> u32 {
     return first + (line / WORKGROUP_OF_LINES * count + part) * WORKGROUP_OF_LINES + line % WORKGROUP_OF_LINES;
@@ -187,7 +204,7 @@ fn lines_of(m: Matrices, element: u32) -> Lines {
 
 // What `load_row` needs of a tile.
 fn tile_of(tensor: u32, m: Matrices) -> Tile {
-    var tile = tile_of_group(m.group, 0u);
+    var tile = tile_of_group(m.group, 0u, count_at(0u));
     tile.tensor = tensor;
     return tile;
 }

@@ -60,7 +60,9 @@ fn add_largest(into: Sum, x: vec4<f32>, careful: bool) -> Sum {
     return Sum(vec4<f32>(largest, 0.0, 0.0, 0.0), 0u);
 }
 
-// Bit i of LARGEST_OF, which is generated, says that term i is a largest magnitude.
+// Bit i of LARGEST_OF, which is generated, says that term i is a largest magnitude. Generated too: `join_part` and
+// `put_sums`, a line for each term. Compilers do not unroll loops that are kept from running for ever, as all are, and
+// leave in memory what a loop looks up.
 fn join(a: vec4<f32>, b: vec4<f32>, term: u32) -> vec4<f32> {
     return select(a + b, max(a, b), ((LARGEST_OF >> term) & 1u) != 0u);
 }
@@ -75,13 +77,14 @@ fn reduce_tile(tile: Tile, row: Row, careful: bool, sums: ptr<function, array<Su
         for (var i = first; i < end; i += tile.lanes) {
             reduce_vec4(tile, i, min(tile.count - 4u * i, 4u), row, careful, &part);
         }
-        for (var term = 0u; term < TERMS; term++) {
-            let top = part[term].top;
-            middle &= top == 0u || (top >= SMALL && top < BIG);
-            (*sums)[term].parts = join((*sums)[term].parts, part[term].parts, term);
-        }
+        middle &= join_part(sums, &part);
     }
     return middle;
+}
+
+// Whether it was right to take all of a part for middle ones.
+fn is_middle(part: Sum) -> bool {
+    return part.top == 0u || (part.top >= SMALL && part.top < BIG);
 }
 
 // Invocations whose sums join first: those of a small tile.
@@ -104,9 +107,7 @@ fn optimizer_reduce(
             _ = reduce_tile(tile, row, true, &sums);
         }
     }
-    for (var term = 0u; term < TERMS; term++) {
-        tree[term * WORKGROUP + lane] = sums[term].parts;
-    }
+    put_sums(lane, &sums);
     workgroupBarrier();
     // Neighbours by eight: all there is of a small tile. Then, of a large one, the eight sums of eight: barriers
     // are what a tile costs, so there are few.

@@ -34,6 +34,45 @@ fn terms_at(at: u32, wanted: vec4<bool>, row: Row) -> vec4<f32> {
     return select(vec4<f32>(0.0), terms, wanted & !not_finite(gradient) & !not_finite(terms));
 }
 
+// What an invocation has of a block.
+struct Block {
+    first_column: u32,
+    end_column: u32,
+    end_row: u32,
+    here: vec4<u32>,
+    column: u32,
+    in_block: vec4<bool>,
+    x: u32,
+    // Words from a row to the next in `fours`.
+    stride: u32,
+    columns: u32,
+    carried: u32,
+}
+
+// The terms of four columns of a row that this window has; all that is known of them goes to row `q` of `fours`.
+fn terms_of_row(block: Block, row: Row, r: u32, q: u32) -> vec4<f32> {
+    let here = block.here;
+    let element = vec4<u32>(r * block.columns + block.column) + vec4<u32>(0u, 1u, 2u, 3u);
+    let before = element < vec4<u32>(here.y);
+    let there = block.in_block & vec4<bool>(r < block.end_row);
+    let wanted = there & !before & (element < vec4<u32>(here.z));
+    let terms = terms_at(select(0u, here.x + element.x, any(wanted)), wanted, row);
+    var all = terms;
+    // Of a row that the end of this window cuts, the next one needs these terms.
+    if (CUT && r < block.end_row) {
+        let begin = r * block.columns + block.first_column;
+        let end = r * block.columns + block.end_column;
+        if (begin < here.y && end > here.y) {
+            all = select(terms, factored[block.carried + 2u * WORKGROUP], before & there);
+        }
+        if (begin < here.z && end > here.z) {
+            factored[block.carried + 2u * WORKGROUP] = all;
+        }
+    }
+    fours[q * block.stride + block.x] = dot(all, vec4<f32>(1.0));
+    return terms;
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn optimizer_reduce(
     @builtin(workgroup_id) id: vec3<u32>,
@@ -59,6 +98,7 @@ fn optimizer_reduce(
     let in_block = vec4<u32>(column) + four < vec4<u32>(end_column);
     let carried = entry.w / 4u + lane;
 
+    let block = Block(entry.z, end_column, end_row, here, column, in_block, x, m.lanes + 1u, m.columns, carried);
     // Of four columns: what is added up, and of the rows since.
     var total = vec4<f32>(0.0);
     var sum = vec4<f32>(0.0);
@@ -68,26 +108,14 @@ fn optimizer_reduce(
     }
     for (var part = 0u; part < PARTS; part++) {
         let first_row = entry.y + part * ROWS * deep;
-        for (var k = 0u; k < ROWS; k++) {
+        // Four at a time, written out so that no load waits for another.
+        for (var k = 0u; k < ROWS; k += 4u) {
             let r = first_row + k * deep + y;
-            let element = vec4<u32>(r * m.columns + column) + four;
-            let before = element < vec4<u32>(here.y);
-            let there = in_block & vec4<bool>(r < end_row);
-            let wanted = there & !before & (element < vec4<u32>(here.z));
-            var terms = terms_at(select(0u, here.x + element.x, any(wanted)), wanted, row);
-            sum += terms;
-            // Of a row that the end of this window cuts, the next one needs these terms.
-            if (CUT && r < end_row) {
-                let begin = r * m.columns + entry.z;
-                let end = r * m.columns + end_column;
-                if (begin < here.y && end > here.y) {
-                    terms = select(terms, factored[carried + 2u * WORKGROUP], before & there);
-                }
-                if (begin < here.z && end > here.z) {
-                    factored[carried + 2u * WORKGROUP] = terms;
-                }
-            }
-            fours[(k * deep + y) * (m.lanes + 1u) + x] = dot(terms, vec4<f32>(1.0));
+            let a = terms_of_row(block, row, r, k * deep + y);
+            let b = terms_of_row(block, row, r + deep, (k + 1u) * deep + y);
+            let c = terms_of_row(block, row, r + 2u * deep, (k + 2u) * deep + y);
+            let d = terms_of_row(block, row, r + 3u * deep, (k + 3u) * deep + y);
+            sum = (((sum + a) + b) + c) + d;
         }
         // Once the last of these rows was here; where a window cuts a block, it is another one that may have it.
         if (CUT) {

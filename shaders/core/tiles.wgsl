@@ -21,8 +21,8 @@
 //
 // Whatever follows from the number of steps follows from the counts in the table, so from those that really ran and were
 // not skipped, not from those that the host recorded. On CPUs each invocation counts in a word of its own, since a barrier
-// between reading and writing a common one costs a sixth of a step there; on GPUs each tile has one (generated:
-// `counter_of`, `WORKGROUP`, and for apply.wgsl `settle` and `counts`).
+// between reading and writing a common one costs a sixth of a step there; on GPUs each tile has one, which one invocation
+// reads for all and writes (generated: `counter_of`, `count_of`, `WORKGROUP`, and for apply.wgsl `counts`).
 
 @group(0) @binding(0) var<storage, read_write> table: array<vec4<u32>>;
 @group(0) @binding(3) var<uniform> now: Now;
@@ -51,9 +51,12 @@ struct Tile {
     lanes: u32,
 }
 
-// What of a tile follows from its group and from the steps that invocation `counter` has taken.
-fn tile_of_group(group: u32, counter: u32) -> Tile {
-    let word = table[table[1].z + counter / 4u][counter % 4u];
+fn count_at(counter: u32) -> u32 {
+    return table[table[1].z + counter / 4u][counter % 4u];
+}
+
+// What of a tile follows from its group and from the word at `counter` among the counts.
+fn tile_of_group(group: u32, counter: u32, word: u32) -> Tile {
     let counted = table[2];
     var tile = Tile();
     tile.counter = counter;
@@ -71,13 +74,18 @@ fn find_tile(id: vec3<u32>, grid: vec3<u32>, lane: u32) -> Tile {
     let packed = workgroup >= header.x;
     let lanes = select(WORKGROUP, WORKGROUP / PACKED, packed);
     let place_of = select(workgroup, header.x + (workgroup - header.x) * PACKED + lane / lanes, packed);
+    let last = table[1].w;
     let at = header.y + 2u * place_of;
-    if (at >= table[1].w) {
+    let there = at < last;
+    let place = table[select(header.y, at, there)];
+    let owner = table[select(header.y, at, there) + 1u];
+    let counter = counter_of(select(0u, place_of, there), workgroup * WORKGROUP + lane);
+    // All come here: counts may be shared.
+    let word = count_of(counter, there && lane % lanes == 0u, select(0u, lane / lanes, packed));
+    if (!there) {
         return Tile();
     }
-    let place = table[at];
-    let owner = table[at + 1u];
-    let of_group = tile_of_group(owner.x, counter_of(place_of, workgroup * WORKGROUP + lane));
+    let of_group = tile_of_group(owner.x, counter, word);
     return Tile(
         owner.w,
         place.x,

@@ -152,7 +152,9 @@ impl<C: Config> Optimizer<C> {
 
     /// Dispatches of one step, whatever the number of groups and tensors: one for each window, that is one
     /// for arenas that fit into a binding, and one for each further pair of buffers; 0 if there is nothing
-    /// to update. A rule with factored slots averages rows and columns first, with one more for each window and two.
+    /// to update. A rule with factored slots averages rows and columns
+    /// of matrices first, with one more for each window and two (and one more for each window where those of some tensor lie
+    /// apart).
     /// Clipping by norm or skipping, a rule with reductions, and a cautious optimizer reduce first:
     /// one dispatch more for each window and one that combines, for each of the three. A rule with device scalars needs
     /// one more for them.

@@ -50,6 +50,7 @@ impl Program {
                 .into(),
             tile,
             shape: step.shape,
+            sums,
         };
         need(step.spec.name, "bytes of a binding", sizes.smallest_binding(), binding_limit, binding)?;
         let block = |pair: &super::tensors::Pair| windows::Block {

@@ -13,7 +13,7 @@ pub enum Shape {
     /// invocations in turn, and where a barrier costs a sixth of a step.
     Long,
     /// So many invocations (64, 128 or 256) that each take one vec4 of a tile and do not loop; a tile has one count of
-    /// steps, read before a barrier and written behind it. For GPUs: a loop of 64 vec4 was seen to cost 8 to 17 %.
+    /// steps, which one invocation reads for all. For GPUs: a loop of 64 vec4 was seen to cost 8 to 17 %.
     Wide(u32),
 }
 
@@ -25,11 +25,10 @@ const LONG_TILE: u64 = 1 << 14;
 const TINY: u64 = 512;
 
 impl Shape {
-    /// What the kind of device wants: long runs on a CPU, 256 invocations on a GPU, or as many as it allows.
+    /// What the kind of device wants: long runs on a CPU, 128 invocations on a GPU, or as many as it allows.
     pub fn for_device(limits: &Limits) -> Self {
         let most = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
-        let widest = [256, 128].into_iter().find(|invocations| *invocations <= most);
-        if limits.software { Shape::Long } else { Shape::Wide(widest.unwrap_or(64)) }
+        if limits.software { Shape::Long } else { Shape::Wide(if most >= 128 { 128 } else { 64 }) }
     }
 
     pub(crate) fn check(self) -> Result<Self, Error> {
@@ -52,9 +51,11 @@ impl Shape {
 
     /// How many small tiles share a workgroup, each with its part of the invocations: for a GPU what takes the fewest
     /// workgroups. A CPU is fastest when neighbours in memory are neighbours in time, so eight share there, whatever their
-    /// size; where all are tiny, each has one invocation, which finds its tile once.
-    pub(crate) fn packed(self, tile: u64, counts: impl Iterator<Item = u64> + Clone) -> u64 {
+    /// size; where all are tiny, each has one invocation, which finds its tile once. Where there are sums, always as many:
+    /// their tree must not depend on other tensors.
+    pub(crate) fn packed(self, tile: u64, sums: bool, counts: impl Iterator<Item = u64> + Clone) -> u64 {
         match self {
+            _ if sums => 8,
             Shape::Long if counts.clone().all(|count| count <= TINY) => u64::from(self.invocations()),
             Shape::Long => 8,
             Shape::Wide(_) => {

@@ -30,6 +30,7 @@ pub(crate) fn module(step: &Step<'_>, kind: &PassKind, access: Access) -> String
             step.packed
         ),
         if step.shape == Shape::Long { COUNTER_APART.into() } else { COUNTER_OF_TILE.into() },
+        if step.shape != Shape::Long && kind.applies() { COUNT_SHARED.into() } else { COUNT_READ.into() },
     ];
     let (reads, clears) = match access {
         Access::Vec4 => (
@@ -69,7 +70,9 @@ pub(crate) fn module(step: &Step<'_>, kind: &PassKind, access: Access) -> String
         }
     }
     parts.push(if kind.applies() && !step.loops {
-        kind.core.replace(LOOP, "let i = tile.lane;\n        if (4u * i < tile.count) {")
+        kind.core.replace(LOOP, "let i = tile.lane;\n    if (4u * i < tile.count) {")
+    } else if step.shape != Shape::Long {
+        kind.core.replace(LOOP_OF_PART, FOUR_OF_PART)
     } else {
         kind.core.into()
     });
@@ -95,29 +98,54 @@ const KEEP_GRADIENTS: &str = "fn clear_gradient(tile: Tile, i: u32, live: u32) {
 /// The loop of `apply.wgsl` over a tile, which is none where each invocation takes one vec4.
 const LOOP: &str = "for (var i = tile.lane; 4u * i < tile.count; i += tile.lanes) {";
 
+/// The loop of `reduce.wgsl` over the vec4 of a part, and four at a time, without a branch between their loads: what is
+/// behind the end has no live elements.
+const LOOP_OF_PART: &str = "for (var i = first; i < end; i += tile.lanes) {
+            reduce_vec4(tile, i, min(tile.count - 4u * i, 4u), row, careful, &part);
+        }";
+const FOUR_OF_PART: &str = "for (var i = first; i < end; i += 4u * tile.lanes) {
+            reduce_vec4(tile, i, min(tile.count - 4u * i, 4u), row, careful, &part);
+            let a = i + tile.lanes;
+            let b = a + tile.lanes;
+            let c = b + tile.lanes;
+            reduce_vec4(tile, select(i, a, a < end), select(0u, min(tile.count - 4u * a, 4u), a < end), row, careful, &part);
+            reduce_vec4(tile, select(i, b, b < end), select(0u, min(tile.count - 4u * b, 4u), b < end), row, careful, &part);
+            reduce_vec4(tile, select(i, c, c < end), select(0u, min(tile.count - 4u * c, 4u), c < end), row, careful, &part);
+        }";
+
 /// Each invocation has a count of its own.
 const COUNTER_APART: &str = "fn counter_of(place: u32, invocation: u32) -> u32 {
     return invocation;
 }
 ";
-const COUNTS_APART: &str = "fn settle() {
-}
-
-fn counts(tile: Tile) -> bool {
+const COUNTS_APART: &str = "fn counts(tile: Tile) -> bool {
     return true;
 }
 ";
-/// A tile has one count, which all its invocations read before one of them writes it.
+/// A tile has one count.
 const COUNTER_OF_TILE: &str = "fn counter_of(place: u32, invocation: u32) -> u32 {
     return place;
 }
 ";
-const COUNTS_OF_TILES: &str = "fn settle() {
-    storageBarrier();
-}
-
-fn counts(tile: Tile) -> bool {
+const COUNTS_OF_TILES: &str = "fn counts(tile: Tile) -> bool {
     return tile.lane == 0u;
+}
+";
+/// Nobody writes counts here, or each invocation its own.
+const COUNT_READ: &str = "fn count_of(counter: u32, leads: bool, slot: u32) -> u32 {
+    return count_at(counter);
+}
+";
+/// The one that writes a tile's count reads it for the others, which takes no barrier of storage: that one would wait for
+/// all that is stored.
+const COUNT_SHARED: &str = "var<workgroup> counts_of_tiles: array<u32, PACKED>;
+
+fn count_of(counter: u32, leads: bool, slot: u32) -> u32 {
+    if (leads) {
+        counts_of_tiles[slot] = count_at(counter);
+    }
+    workgroupBarrier();
+    return counts_of_tiles[slot];
 }
 ";
 const SKIP: &str = "fn taken() -> bool {
@@ -158,7 +186,20 @@ fn term_constants(reduction: &Reduction) -> String {
     let kinds = &reduction.kinds;
     let largest = (0..).zip(kinds).filter(|(_, kind)| **kind == FieldKind::Max);
     let largest: u32 = largest.map(|(i, _): (u32, _)| 1 << i).sum();
+    let terms = 0..kinds.len();
+    let joined = terms.clone().flat_map(|i| {
+        [
+            format!("middle &= is_middle((*part)[{i}]);"),
+            format!("(*sums)[{i}].parts = join((*sums)[{i}].parts, (*part)[{i}].parts, {i}u);"),
+        ]
+    });
+    let start = std::iter::once("var middle = true;".to_string());
+    let joined: Vec<String> = start.chain(joined).chain(["return middle;".into()]).collect();
+    let put = terms.map(|i| format!("tree[{i}u * WORKGROUP + lane] = (*sums)[{i}].parts;"));
+    let sums = "ptr<function, array<Sum, TERMS>>";
     format!("const TERMS: u32 = {}u;\nconst LARGEST_OF: u32 = {largest}u;\n", kinds.len())
+        + &function(&format!("fn join_part(sums: {sums}, part: {sums}) -> bool"), &joined)
+        + &function(&format!("fn put_sums(lane: u32, sums: {sums})"), &put.collect::<Vec<_>>())
 }
 
 /// The bindings of slots, rows and columns, where the pass has them.
@@ -293,7 +334,8 @@ fn load_states(step: &Step<'_>, kind: &PassKind) -> Vec<String> {
     if step.spec.is_factored() {
         lines.push("let matrices = row.matrices;".into());
         lines.push("let element = tile.first + 4u * i;".into());
-        let careful = if kind.applies() { "false" } else { "careful" };
+        // What is not live was averaged before.
+        let careful = if kind.applies() { "false" } else { "careful || live == 0u" };
         lines.push(if kind.comes_first(step) {
             format!(
                 "let lines = with_vectors(matrices, element, gradient, {}, row, {careful});",

@@ -49,6 +49,8 @@ pub(crate) struct Sizes {
     pub tile: u64,
     /// How tiles are dealt to invocations.
     pub shape: Shape,
+    /// Whether something is added up over tiles.
+    pub sums: bool,
 }
 
 impl Sizes {
@@ -261,7 +263,7 @@ impl Builder<'_> {
         let sizes = self.sizes;
         let counts =
             self.drafts.iter().flat_map(|draft| &draft.tiles).map(|(_, _, tile)| u64::from(tile.count));
-        let packed = sizes.shape.packed(sizes.tile, counts);
+        let packed = sizes.shape.packed(sizes.tile, sizes.sums, counts);
         let largest_small = sizes.shape.small(sizes.tile, packed);
         let window = |mut draft: Draft| {
             let block = &self.blocks[draft.block];
@@ -329,6 +331,7 @@ mod tests {
             packed_slots: 2,
             tile: 1024,
             shape: Shape::Wide(64),
+            sums: false,
         }
     }
 
