@@ -189,7 +189,7 @@ fn column_of(m: Matrices, at: Place) -> f32 {
 }
 
 fn lines_of(m: Matrices, element: u32) -> Lines {
-    if (!APART || m.between == 0u || m.lanes != 0u && m.columns % 4u == 0u) {
+    if (!APART || m.between == 0u || (m.lanes != 0u && m.columns % 4u == 0u)) {
         return lines_together(m, element);
     }
     var lines = Lines();
