@@ -76,8 +76,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
         bail!("unknown rule '{unknown}'; there are {}", names().join(", "));
     }
     if let Some(path) = &arguments.json {
-        // Before anything takes time.
-        std::fs::write(path, "").with_context(|| format!("cannot write {}", path.display()))?;
+        // Before anything takes time; what the file holds is left until there is something to put in its place.
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        opened.map(drop).with_context(|| format!("cannot write {}", path.display()))?;
     }
     let mut adapters = vec![];
     for opened in adapter::all(&arguments.adapter)? {

@@ -106,6 +106,23 @@ impl Device {
         }
     }
 
+    /// A pipeline of a text with one entry point, whose layout follows from it.
+    pub fn pipeline(&self, wgsl: &str, constants: &[(&str, f64)]) -> Result<wgpu::ComputePipeline> {
+        self.guarded(|| {
+            let source = wgpu::ShaderSource::Wgsl(wgsl.into());
+            let module =
+                self.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
+            self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: None,
+                layout: None,
+                module: &module,
+                entry_point: None,
+                compilation_options: wgpu::PipelineCompilationOptions { constants, ..Default::default() },
+                cache: None,
+            })
+        })
+    }
+
     /// Submits and waits.
     pub fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<()> {
         self.queue.submit([encoder.finish()]);

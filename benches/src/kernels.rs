@@ -78,21 +78,9 @@ impl Buffers {
             None => include_str!("../lab/copy.wgsl"),
         };
         let (width, quads) = rung;
+        let constants = [("QUADS", f64::from(quads)), ("WIDTH", f64::from(width))];
+        let pipeline = device.pipeline(text, &constants)?;
         device.guarded(|| {
-            let source = wgpu::ShaderSource::Wgsl(text.into());
-            let module =
-                device.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
-            let pipeline = device.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: None,
-                layout: None,
-                module: &module,
-                entry_point: None,
-                compilation_options: wgpu::PipelineCompilationOptions {
-                    constants: &[("QUADS", f64::from(quads)), ("WIDTH", f64::from(width))],
-                    ..Default::default()
-                },
-                cache: None,
-            });
             let layout = pipeline.get_bind_group_layout(0);
             let bind = |i: u64| {
                 let range = |buffer| {

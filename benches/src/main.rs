@@ -75,7 +75,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let peers = arguments.peers.iter().map(|path| PeerFile::read(path)).collect::<Result<Vec<_>>>()?;
     std::fs::create_dir_all(&arguments.out)
         .with_context(|| format!("cannot make the folder {}", arguments.out.display()))?;
-    write(&arguments.out, "bench.json", "{}\n")?;
+    writable(&arguments.out.join("bench.json"))?;
     let mut document = Document {
         version: VERSION,
         library: wgpu_optim::VERSION.into(),
@@ -189,6 +189,12 @@ fn save(document: &Document, folder: &Path) -> Result<()> {
     }
     picture::files(document, folder).context("drawing the picture")?;
     Ok(())
+}
+
+/// Refuses a file that cannot be written, and leaves what it holds.
+fn writable(path: &Path) -> Result<()> {
+    let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    opened.map(drop).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Beside and then renamed: an interrupt leaves the old or the new.

@@ -95,18 +95,7 @@ fn fill(device: &Device, params: &ParamSet) -> Result<()> {
     let Some(first) = params.tensors().first().and_then(|tensor| params.find(&tensor.name)) else {
         return Ok(());
     };
-    let pipeline = device.guarded(|| {
-        let source = wgpu::ShaderSource::Wgsl(include_str!("../lab/fill.wgsl").into());
-        let module = device.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
-        device.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: None,
-            layout: None,
-            module: &module,
-            entry_point: None,
-            compilation_options: Default::default(),
-            cache: None,
-        })
-    })?;
+    let pipeline = device.pipeline(include_str!("../lab/fill.wgsl"), &[])?;
     let layout = pipeline.get_bind_group_layout(0);
     // As much at a time as one dimension of a dispatch and a binding hold.
     let limit = device.device.limits().max_storage_buffer_binding_size.min(128 << 20) / 256 * 256;

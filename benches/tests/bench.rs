@@ -82,5 +82,9 @@ fn what_cannot_be_used_is_refused() {
     refused(&["--sections", "all"], "unknown section 'all'; there are sizes, ");
     // A file stands where the folder should.
     refused(&["--out", foreign.to_str().unwrap()], "cannot make the folder");
+    // What was measured before is still there.
+    let before = out.join("bench.json");
+    std::fs::write(&before, "measured before").unwrap();
     refused(&["--adapter", "no such adapter", "--out", out.to_str().unwrap()], "no such adapter");
+    assert_eq!(std::fs::read_to_string(&before).unwrap(), "measured before");
 }

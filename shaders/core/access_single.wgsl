@@ -35,7 +35,7 @@ fn load_four(at: u32) -> vec4<f32> {
     return vec4<f32>(load_one(at), load_one(at + 1u), load_one(at + 2u), load_one(at + 3u));
 }
 
-// As above, but where the last four are not all there.
+// Whether four can be loaded together from here on.
 fn is_four(at: u32) -> bool {
     return at + 3u < arrayLength(&grads);
 }

@@ -32,6 +32,7 @@ fn load_four(at: u32) -> vec4<f32> {
     return grads[at / 4u];
 }
 
+// Whether four can be loaded together from here on.
 fn is_four(at: u32) -> bool {
     return at % 4u == 0u;
 }

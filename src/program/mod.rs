@@ -32,6 +32,7 @@ mod factored;
 mod host_rows;
 mod limits;
 mod listing;
+mod matrices;
 mod passes;
 mod read;
 mod record;
@@ -44,8 +45,8 @@ mod windows;
 mod wiring;
 
 pub use clock::{Clock, NextStep, Write};
-pub(crate) use factored::Matrices;
 pub use limits::Limits;
+pub(crate) use matrices::Matrices;
 pub use read::Persistent;
 pub use rows::{FieldPlace, RowLayout};
 pub use shape::Shape;
