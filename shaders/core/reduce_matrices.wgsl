@@ -115,7 +115,11 @@ fn optimizer_reduce(
             let b = terms_of_row(block, row, r + deep, (k + 1u) * deep + y);
             let c = terms_of_row(block, row, r + 2u * deep, (k + 2u) * deep + y);
             let d = terms_of_row(block, row, r + 3u * deep, (k + 3u) * deep + y);
-            sum = (((sum + a) + b) + c) + d;
+            // A statement each: GLSL compilers balance longer sums, one way with CUT and another without.
+            sum += a;
+            sum += b;
+            sum += c;
+            sum += d;
         }
         // Once the last of these rows was here; where a window cuts a block, it is another one that may have it.
         if (CUT) {
