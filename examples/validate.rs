@@ -18,6 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use wgpu_optim::program::Limits;
 use wgpu_optim::rules::{REGISTRY, names};
 use wgpu_optim::validate::{self, Poison, Probe, Verdict, cases, check_blocking, probe_blocking};
 
@@ -45,7 +46,7 @@ struct Report {
     backend: String,
     driver: String,
     device_type: String,
-    largest_binding: u64,
+    limits: Limits,
     probe: Option<Probe>,
     /// Why the adapter did not come to its end.
     error: Option<String>,
@@ -107,7 +108,7 @@ fn validated(opened: &Opened, arguments: &Arguments) -> Report {
         backend: format!("{:?}", info.backend),
         driver: format!("{} {}", info.driver, info.driver_info),
         device_type: format!("{:?}", info.device_type),
-        largest_binding: opened.device.limits().max_storage_buffer_binding_size,
+        limits: Limits::of(&opened.device),
         probe: None,
         error: None,
         verdicts: vec![],

@@ -154,6 +154,32 @@ fn rates_are_of_now(gpu: &Gpu) {
     assert_eq!(theta(&run), 0.0);
 }
 
+/// As many steps in one encoder as were asked for, each with a rate of its own. `json` is a rule whose steps with a gradient
+/// of 1 are as long as its rate.
+fn rates_of_one_encoder(gpu: &Gpu, json: &str, wrappers: Wrappers) {
+    const STEPS: u32 = 100;
+    let config = AnyRule::from_json(json).unwrap();
+    let mut options = around(wrappers);
+    let run = |options: &Options| {
+        let mut run = Run::new(gpu, &vec![config.clone(); 465], &[(1, 0)], BINDABLE, options);
+        run.write_theta(&[vec![0.0]]);
+        run.write_gradients(&[vec![1.0]]);
+        run
+    };
+    assert!(run(&options).optimizer.steps_ahead() < STEPS as usize);
+    options.steps_ahead = Some(STEPS);
+    let mut run = run(&options);
+    assert!(run.optimizer.steps_ahead() >= STEPS as usize);
+    let group = group(&run);
+    let mut encoder = gpu.encoder();
+    for step in 1..=STEPS {
+        run.optimizer.group_mut(group).unwrap().set("lr", f64::from(step)).unwrap();
+        run.optimizer.step(&mut encoder).unwrap();
+    }
+    gpu.submit(encoder);
+    close(theta(&run) / f64::from(STEPS * (STEPS + 1) / 2), -1.0);
+}
+
 /// Bias corrections are those of the steps taken, however many were skipped: far more than rows are kept for.
 fn skips_without_end(gpu: &Gpu, groups: usize, skipped: usize) {
     let mut run = single(gpu, ADAM, skipping(), groups);
@@ -361,6 +387,13 @@ pub fn main() {
             trial(adapter, "the first step after skipped and dropped ones", first_step_after_others),
             trial(adapter, "slots that start with the parameters", slots_that_start_with_the_parameters),
             trial(adapter, "rates are of now", rates_are_of_now),
+            trial(adapter, "rates of one encoder", |gpu| rates_of_one_encoder(gpu, SGD, Wrappers::default())),
+            trial(adapter, "rates of one encoder, counted", |gpu| {
+                rates_of_one_encoder(gpu, ADAM, Wrappers::default())
+            }),
+            trial(adapter, "rates of one encoder, skipping", |gpu| {
+                rates_of_one_encoder(gpu, ADAM, skipping())
+            }),
             trial(adapter, "131 skipped steps of 465 groups", |gpu| skips_without_end(gpu, 465, 131)),
             trial(adapter, "3000 skipped steps of 465 groups", |gpu| skips_without_end(gpu, 465, 3000)),
             trial(adapter, "131 skipped steps in one encoder", skips_in_one_encoder),

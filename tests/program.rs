@@ -19,6 +19,7 @@ pub fn main() {
         trial("a program for other tensors or another device is refused", other_places),
         trial("a clock for another program is refused", other_clock),
         trial("the writes of a step stay inside their rings", writes),
+        trial("room for too many steps is refused", too_many_steps_ahead),
         trial("tensors are laid out as they are declared", layouts),
     ];
     for entry in REGISTRY {
@@ -120,6 +121,22 @@ fn comes_back(config: &AnyRule, wrappers: Wrappers) {
     for module in &made.modules {
         let name = module.label.rsplit(": ").next().unwrap();
         assert!(listing.contains(name), "{name} is listed");
+    }
+}
+
+/// Room for more steps than a table can hold is refused, also where words have 32 bits.
+fn too_many_steps_ahead() {
+    let limits = Limits::default();
+    let config = AnyRule::named("adamw").unwrap();
+    let made = |steps_ahead| {
+        let mut options = Options::default();
+        options.steps_ahead = Some(steps_ahead);
+        Program::new(&tensors(&limits), &[config.clone(), config.clone()], &options, &limits)
+    };
+    made(1000).unwrap();
+    for steps in [1 << 24, u32::MAX] {
+        let error = made(steps).unwrap_err();
+        assert!(matches!(error, Error::Limit { .. }) && error.to_string().contains("steps_ahead"), "{error}");
     }
 }
 

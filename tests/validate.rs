@@ -43,7 +43,7 @@ fn probes(gpu: &Gpu) {
     let probe = probe_blocking(&gpu.device, &gpu.queue).unwrap();
     assert!(probe.conforms(), "{probe:?}");
     let json = serde_json::to_value(&probe).unwrap();
-    assert_eq!(json.as_object().unwrap().len(), 7);
+    assert_eq!(json.as_object().unwrap().len(), 9);
 }
 
 /// The first wrong word: Adam whose step is 2 % too long.

@@ -137,9 +137,10 @@ impl<C: Config> Optimizer<C> {
     }
 
     /// How many steps may be recorded ahead of the last submit, at least, if each of them changes some setting. Beyond
-    /// that, the host scalars of the oldest ones are overwritten before they are used. As many may be skipped, or never
-    /// be submitted, before the device's count of steps is read again, for which the host polls the device, submits, or
-    /// lets the page's event loop run; where steps may be skipped, more are [`Error::StepsAhead`].
+    /// that, the host scalars of the oldest ones are overwritten before they are used; [`Options::steps_ahead`] makes room
+    /// for more. As many may be skipped, or never be submitted, before the device's count of steps is read again, for which
+    /// the host polls the device, submits, or lets the page's event loop run; where steps may be skipped, more are
+    /// [`Error::StepsAhead`].
     pub fn steps_ahead(&self) -> usize {
         self.clock.steps_ahead()
     }

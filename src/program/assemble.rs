@@ -62,8 +62,12 @@ impl Program {
         // Where there are sums, tiles are cut from each tensor's start: their tree depends on the tensors alone.
         let plan = plan(&tensors.spans(), &blocks, tensors.tensors().len(), sizes, !sums);
         step.packed = plan.packed as u32;
-        let places =
-            Places::new(&step.rows, groups.len(), plan.windows.len(), step.wrappers.skips(), binding);
+        let (windows, skips) = (plan.windows.len(), step.wrappers.skips());
+        let ahead = options.steps_ahead.unwrap_or(1);
+        let words = step.rows.now_vec4 + 2 * step.rows.counted_vec4;
+        let bytes = (groups.len() as u64 * u64::from(words) * VEC4).saturating_mul(ahead.into());
+        need(step.spec.name, "host scalars of steps_ahead, in bytes", bytes, binding_limit, binding)?;
+        let places = Places::new(&step.rows, groups.len(), windows, skips, binding, ahead);
         let first_counted = first_counted(&step.rows, groups, tensors.groups())?;
         let factored = step.spec.is_factored().then(|| {
             let shapes = tensors.tensors().iter().map(|tensor| (&tensor.shape[..], tensor.group));
@@ -171,7 +175,8 @@ impl<C: Config> Assembly<'_, C> {
     fn check_sizes(&self) -> Result<(), Error> {
         let (binding, limit_name) = self.limits.largest_binding();
         let name = self.step.spec.name;
-        let table = format!("table of {} groups, in bytes", self.groups.len());
+        let (groups, places) = (self.groups.len(), self.places.set);
+        let table = format!("table of {groups} groups and {places} steps ahead, in bytes");
         for (index, window) in self.plan.windows.iter().enumerate() {
             need(name, &table, self.table_size(index, window), limit_name, binding)?;
             let limit = self.limits.max_compute_workgroups_per_dimension.into();

@@ -70,8 +70,16 @@ pub(crate) struct Places {
 
 impl Places {
     /// For `groups` with these rows, in the table of each of some `windows`; more where steps may be skipped. `binding`
-    /// is the largest that a table may be.
-    pub fn new(layout: &RowLayout, groups: usize, windows: usize, skips: bool, binding: u64) -> Self {
+    /// is the largest that a table may be. Enough for `ahead` steps before a submit, however large that is.
+    pub fn new(
+        layout: &RowLayout,
+        groups: usize,
+        windows: usize,
+        skips: bool,
+        binding: u64,
+        ahead: u32,
+    ) -> Self {
+        let ahead = ahead as usize;
         let bytes = |vec4: u32| (groups as u64 * u64::from(vec4) * VEC4 * windows.max(1) as u64).max(1);
         let fit = |bytes: u64, budget: u64, fewest: u64, most: u64| {
             let wanted = (budget / bytes).clamp(fewest, most);
@@ -79,10 +87,10 @@ impl Places {
         };
         let (budget, fewest) = if skips { (512 << 10, 256) } else { (32 << 10, 16) };
         Self {
-            set: fit(bytes(layout.now_vec4), 32 << 10, 8, 64),
+            set: fit(bytes(layout.now_vec4), 32 << 10, 8, 64).max(ahead),
             counted: match layout.counted_vec4 {
                 0 => 1,
-                vec4 => fit(bytes(vec4), budget, fewest, 1 << 16),
+                vec4 => fit(bytes(vec4), budget, fewest, 1 << 16).max(2 * ahead),
             },
         }
     }

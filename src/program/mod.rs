@@ -86,6 +86,10 @@ pub struct Options {
     /// WGSL to run in the place of the rule's own: for experiments, and for negative controls, which
     /// run a rule's [`MUTANTS`](crate::rule::Rule::MUTANTS).
     pub wgsl: Option<String>,
+    /// Steps that the host wants to record before a submit, each with other settings: there is room for at least so many,
+    /// see [`Clock::steps_ahead`]. Each takes some ten to hundred bytes a group. By default 8 with hundreds of groups, 64
+    /// with a few.
+    pub steps_ahead: Option<u32>,
     /// What stands around the rule: clipping, skipping, Lookahead, an average of the weights, …
     pub wrappers: Wrappers,
 }

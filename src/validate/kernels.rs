@@ -4,6 +4,16 @@ use crate::device::copy_out;
 use crate::error::Error;
 use wgpu::BufferUsages;
 
+/// What an entry point left.
+pub(super) struct Output {
+    pub results: Vec<[f32; 4]>,
+    /// Whether something was written before or behind the binding of the results, in the same buffer.
+    pub spilt: bool,
+}
+
+/// Bytes of the buffer of results before and behind its binding: any alignment that a device may ask for.
+const AROUND: u64 = 4096;
+
 /// The entry points of one module.
 pub(super) struct Kernels<'a> {
     device: &'a wgpu::Device,
@@ -44,22 +54,26 @@ impl<'a> Kernels<'a> {
         name: &str,
         numbers: &[[f32; 4]],
         workgroups: (u32, u32),
-    ) -> Result<Vec<[f32; 4]>, Error> {
+    ) -> Result<Output, Error> {
         let unknown = || Error::Refused { what: format!("probe '{name}'"), reason: "there is none".into() };
         let (_, pipeline) = self.pipelines.iter().find(|(known, _)| *known == name).ok_or_else(unknown)?;
         let bytes: &[u8] = bytemuck::cast_slice(numbers);
-        let buffer = |usage| {
+        let len = bytes.len() as u64;
+        let buffer = |size, usage| {
             self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("probe"),
-                size: bytes.len() as u64,
+                size,
                 usage: usage | BufferUsages::STORAGE,
                 mapped_at_creation: false,
             })
         };
-        let (input, output) = (buffer(BufferUsages::COPY_DST), buffer(BufferUsages::COPY_SRC));
+        let input = buffer(len, BufferUsages::COPY_DST);
+        let output = buffer(AROUND + len + AROUND, BufferUsages::COPY_SRC);
         self.queue.write_buffer(&input, 0, bytes);
-        let all = [&input, &output].map(|buffer| buffer.as_entire_binding());
-        let bound = (0..).zip(all).filter(|(binding, _)| *binding == 1 || name != LARGE);
+        let results =
+            wgpu::BufferBinding { buffer: &output, offset: AROUND, size: wgpu::BufferSize::new(len) };
+        let all = [input.as_entire_binding(), wgpu::BindingResource::Buffer(results)];
+        let bound = (0..).zip(all).filter(|(binding, _)| *binding == 1 || !READS_NOTHING.contains(&name));
         let entries: Vec<_> =
             bound.map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
         let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
@@ -73,12 +87,18 @@ impl<'a> Kernels<'a> {
         pass.set_bind_group(0, &group, &[]);
         pass.dispatch_workgroups(workgroups.0, workgroups.1, 1);
         drop(pass);
-        let download = copy_out(self.device, &mut encoder, &[(&output, 0, bytes.len() as u64)]);
+        let download = copy_out(self.device, &mut encoder, &[(&output, 0, output.size())]);
         self.queue.submit([encoder.finish()]);
         let words = download.read().await?;
-        Ok(words.chunks_exact(4).map(|words| [words[0], words[1], words[2], words[3]]).collect())
+        let all: Vec<[f32; 4]> = bytemuck::cast_slice(&words).to_vec();
+        let around = (AROUND / 16) as usize;
+        let inside = around..around + numbers.len();
+        let spilt = (0..).zip(&all).any(|(i, x)| !inside.contains(&i) && *x != [0.0; 4]);
+        Ok(Output { results: all[inside].to_vec(), spilt })
     }
 }
 
-/// The entry point that reads nothing.
+/// The entry points that read nothing.
+const READS_NOTHING: [&str; 2] = [LARGE, OUTSIDE];
 pub(super) const LARGE: &str = "large";
+pub(super) const OUTSIDE: &str = "outside";

@@ -4,7 +4,8 @@
 //! A [`Case`] is a rule, what stands around it, sizes of tensors and perhaps a poison among the gradients. [`check`] runs
 //! its steps on a device. Before each step it reads every word; after the step every word must lie in the interval that
 //! the WGSL specification allows for the rule's equation, from exactly the words before. [`probe`] says how the device
-//! divides, whether it contracts products and sums, what it does with NaN and subnormal numbers.
+//! divides, whether it contracts products and sums, what it does with NaN and subnormal numbers, and where writes behind
+//! the end of a buffer go.
 //!
 //! ```no_run
 //! # fn f(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<(), wgpu_optim::Error> {
@@ -35,7 +36,7 @@ use crate::wrappers::{Lookahead, NonFinite, Wrappers};
 use serde::Serialize;
 
 /// The version of what [`Verdict`] and [`Probe`] are written as.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A number among the gradients of one step that equations do not expect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

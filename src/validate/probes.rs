@@ -1,10 +1,10 @@
 //! What a device does where WGSL leaves it a choice.
 
-use super::kernels::{Kernels, LARGE};
+use super::kernels::{Kernels, LARGE, OUTSIDE};
 use crate::error::Error;
 use serde::Serialize;
 
-/// What a device does where WGSL leaves it a choice, and two things where it does not.
+/// What a device does where WGSL leaves it a choice, and three things where it does not.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Probe {
@@ -22,12 +22,16 @@ pub struct Probe {
     pub zeroes_variables: bool,
     /// Whether a dispatch of 65 535 workgroups in two rows ran whole, as it must.
     pub runs_large_dispatches: bool,
+    /// Whether a write behind the end of a binding is dropped; else it lands on an element inside.
+    pub drops_writes_out_of_range: bool,
+    /// Whether no such write comes to what lies around the binding in its buffer, as it must not.
+    pub keeps_writes_inside: bool,
 }
 
 impl Probe {
     /// Whether what WGSL does not leave open is so.
     pub fn conforms(&self) -> bool {
-        self.zeroes_variables && self.runs_large_dispatches
+        self.zeroes_variables && self.runs_large_dispatches && self.keeps_writes_inside
     }
 }
 
@@ -62,6 +66,16 @@ fn large(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: ve
         results[i / 32u] = vec4<f32>(1.0);
     }
 }
+
+// Right behind the end, far behind it, where 32 bits no longer hold the byte, and where the index itself comes to its end.
+@compute @workgroup_size(64)
+fn outside(@builtin(global_invocation_id) id: vec3<u32>) {
+    let count = arrayLength(&results);
+    results[count + id.x] = vec4<f32>(1.0);
+    results[count * (id.x + 2u)] = vec4<f32>(1.0);
+    results[0x10000000u + id.x] = vec4<f32>(1.0);
+    results[0xffffffffu - id.x] = vec4<f32>(1.0);
+}
 ";
 
 /// Probes a device. Await it while somebody polls the device; see [`probe_blocking`].
@@ -69,11 +83,12 @@ fn large(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: ve
 /// # Errors
 /// [`Error::Refused`], [`Error::OutOfMemory`], [`Error::DeviceLost`].
 pub async fn probe(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Probe, Error> {
-    let kernels = Kernels::new(device, queue, WGSL, ["arithmetic", "variables", LARGE])?;
+    let kernels = Kernels::new(device, queue, WGSL, ["arithmetic", "variables", LARGE, OUTSIDE])?;
     let numbers: Vec<[f32; 4]> = (0..COUNT).map(number).collect();
-    let arithmetic = kernels.run("arithmetic", &numbers, (COUNT as u32 / 64, 1)).await?;
-    let variables = kernels.run("variables", &numbers, (COUNT as u32 / 64, 1)).await?;
-    let large = kernels.run(LARGE, &numbers, (65_535, 2)).await?;
+    let arithmetic = kernels.run("arithmetic", &numbers, (COUNT as u32 / 64, 1)).await?.results;
+    let variables = kernels.run("variables", &numbers, (COUNT as u32 / 64, 1)).await?.results;
+    let large = kernels.run(LARGE, &numbers, (65_535, 2)).await?.results;
+    let outside = kernels.run(OUTSIDE, &numbers, (1, 1)).await?;
     let all = |holds: fn(&[f32; 4], &[f32; 4]) -> bool| {
         numbers.iter().zip(&arithmetic).skip(SPECIAL).all(|(x, y)| holds(x, y))
     };
@@ -90,6 +105,8 @@ pub async fn probe(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Probe, 
         passes_nan_on: nan[2].is_nan() && infinite[2] == f32::INFINITY,
         zeroes_variables: variables.iter().all(|y| y[0] == 0.0 || y[0].is_nan()),
         runs_large_dispatches: large.iter().all(|y| y[0] == 1.0),
+        drops_writes_out_of_range: outside.results.iter().all(|y| *y == [0.0; 4]),
+        keeps_writes_inside: !outside.spilt,
     })
 }
 
