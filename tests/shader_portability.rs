@@ -1,6 +1,8 @@
 //! Claim: every module of a program means the same in every compiler: nothing that WGSL leaves open, no capabilities at
 //! all, and it translates to SPIR-V, MSL, HLSL and GLSL ES 3.1. Needs no GPU.
 
+#[path = "common/grouping.rs"]
+mod grouping;
 #[path = "common/modules.rs"]
 mod modules;
 
@@ -13,7 +15,10 @@ use std::process::{Command, Stdio};
 use wgpu_optim::rules::REGISTRY;
 
 fn main() {
-    let mut trials = vec![];
+    let mut trials = vec![Trial::test("missing parentheses are found", || {
+        grouping::finds_what_is_missing();
+        Ok(())
+    })];
     for entry in REGISTRY {
         for (i, config) in (entry.variants)().into_iter().enumerate() {
             let trial = |claim: &str, check: fn(&Composed)| {
@@ -38,6 +43,8 @@ fn main() {
 /// atomics and whatever else needs a feature fail the validation already.)
 fn forbidden(composed: &Composed) {
     initialised(&composed.text.wgsl);
+    let wrong = grouping::missing_parentheses(&composed.text.wgsl);
+    assert_eq!(wrong, None, "{}: parentheses are missing", composed.text.label);
     let module = &composed.module;
     // What combine.wgsl branches on is only read, and so the same for a workgroup.
     if !composed.text.label.ends_with("combine") {
