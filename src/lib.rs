@@ -40,6 +40,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arithmetic;
+mod description;
 #[cfg(feature = "wgpu")]
 mod device;
 mod error;
@@ -53,6 +54,7 @@ mod schedule;
 pub mod validate;
 mod wrappers;
 
+pub use description::Description;
 #[cfg(feature = "wgpu")]
 pub use device::{
     BufferRange, Download, GroupId, Optimizer, ParamSet, ParamSetBuilder, PreparedStep, TensorId,

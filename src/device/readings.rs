@@ -53,7 +53,7 @@ impl<C: Config> Optimizer<C> {
         Ok(self.copy(encoder, slices.ok_or_else(|| Error::NoReading { rule: rule(), what: name })?))
     }
 
-    fn copy(&self, encoder: &mut CommandEncoder, slices: &[Slice]) -> Download {
+    pub(crate) fn copy(&self, encoder: &mut CommandEncoder, slices: &[Slice]) -> Download {
         let part = |slice: &Slice| (&self.objects.buffers[slice.buffer as usize], slice.offset, slice.size);
         copy_out(&self.device, encoder, &slices.iter().map(part).collect::<Vec<_>>())
     }

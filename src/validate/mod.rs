@@ -1,11 +1,11 @@
 //! Holds what a device computes against the reference, word by word, and probes what the device does where WGSL leaves it a
 //! choice. Feature `validate`.
 //!
-//! A [`Case`] is a rule, what stands around it, sizes of tensors and perhaps a poison among the gradients. [`check`] runs
-//! its steps on a device. Before each step it reads every word; after the step every word must lie in the interval that
-//! the WGSL specification allows for the rule's equation, from exactly the words before. [`probe`] says how the device
+//! A [`Case`] is a rule, what stands around it, sizes of tensors and perhaps a poison among the gradients. A [`Trial`] says
+//! what an executor is to run, and looks at every word before and after each step: it must lie in the interval that the
+//! WGSL specification allows for the rule's equation, from exactly the words before. A [`Probe`] says how the device
 //! divides, whether it contracts products and sums, what it does with NaN and subnormal numbers, and where writes behind
-//! the end of a buffer go.
+//! the end of a buffer go. Both know no device; on wgpu's, `check` and `probe` run them.
 //!
 //! ```no_run
 //! # fn f(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<(), wgpu_optim::Error> {
@@ -17,17 +17,18 @@
 //! # Ok(()) }
 //! ```
 
-mod kernels;
 mod numbers;
+#[cfg(feature = "wgpu")]
+mod on_wgpu;
 mod probes;
-mod steps;
+mod trial;
 
-#[cfg(not(target_arch = "wasm32"))]
-pub use probes::probe_blocking;
-pub use probes::{Probe, probe};
-pub use steps::check;
-#[cfg(not(target_arch = "wasm32"))]
-pub use steps::check_blocking;
+#[cfg(feature = "wgpu")]
+pub use on_wgpu::{check, probe};
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+pub use on_wgpu::{check_blocking, probe_blocking};
+pub use probes::{Probe, ProbeKernel};
+pub use trial::Trial;
 
 use crate::program::Shape;
 use crate::rule::AnyRule;

@@ -1,6 +1,5 @@
 //! What a device does where WGSL leaves it a choice.
 
-use super::kernels::{Kernels, LARGE, OUTSIDE};
 use crate::error::Error;
 use serde::Serialize;
 
@@ -78,36 +77,72 @@ fn outside(@builtin(global_invocation_id) id: vec3<u32>) {
 }
 ";
 
-/// Probes a device. Await it while somebody polls the device; see [`probe_blocking`].
-///
-/// # Errors
-/// [`Error::Refused`], [`Error::OutOfMemory`], [`Error::DeviceLost`].
-pub async fn probe(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Probe, Error> {
-    let kernels = Kernels::new(device, queue, WGSL, ["arithmetic", "variables", LARGE, OUTSIDE])?;
-    let numbers: Vec<[f32; 4]> = (0..COUNT).map(number).collect();
-    let arithmetic = kernels.run("arithmetic", &numbers, (COUNT as u32 / 64, 1)).await?.results;
-    let variables = kernels.run("variables", &numbers, (COUNT as u32 / 64, 1)).await?.results;
-    let large = kernels.run(LARGE, &numbers, (65_535, 2)).await?.results;
-    let outside = kernels.run(OUTSIDE, &numbers, (1, 1)).await?;
-    let all = |holds: fn(&[f32; 4], &[f32; 4]) -> bool| {
-        numbers.iter().zip(&arithmetic).skip(SPECIAL).all(|(x, y)| holds(x, y))
-    };
-    let contracted = numbers.iter().zip(&arithmetic).skip(SPECIAL).any(|(x, y)| {
-        let twice = x[0] * x[1] + x[2];
-        y[2] != twice && y[2] == x[0].mul_add(x[1], x[2])
-    });
-    let [nan, infinite] = [arithmetic[0], arithmetic[1]];
-    Ok(Probe {
-        division_is_exact: all(|x, y| y[0] == x[0] / x[1]),
-        square_root_is_exact: all(|x, y| y[1] == x[0].sqrt()),
-        contracts_products: contracted,
-        flushes_subnormals: arithmetic[2][3] == 0.0,
-        passes_nan_on: nan[2].is_nan() && infinite[2] == f32::INFINITY,
-        zeroes_variables: variables.iter().all(|y| y[0] == 0.0 || y[0].is_nan()),
-        runs_large_dispatches: large.iter().all(|y| y[0] == 1.0),
-        drops_writes_out_of_range: outside.results.iter().all(|y| *y == [0.0; 4]),
-        keeps_writes_inside: !outside.spilt,
-    })
+/// An entry point of [`Probe::WGSL`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ProbeKernel {
+    /// Its name.
+    pub entry_point: &'static str,
+    /// Workgroups in x and y.
+    pub workgroups: [u32; 2],
+    /// Whether binding 0, with the numbers, is there.
+    pub reads: bool,
+}
+
+impl Probe {
+    /// The kernels. Binding 0 has [`numbers`](Probe::numbers), binding 1 is for as many results: zeroes, in the middle of a
+    /// buffer that has [`AROUND`](Probe::AROUND) more bytes before them and as many behind.
+    pub const WGSL: &str = WGSL;
+
+    /// Bytes of the buffer of results before and behind its binding: a multiple of any alignment that a device may ask for.
+    pub const AROUND: u64 = 4096;
+
+    /// The dispatches, each with a buffer of its own.
+    pub const KERNELS: [ProbeKernel; 4] = [
+        ProbeKernel { entry_point: "arithmetic", workgroups: [COUNT as u32 / 64, 1], reads: true },
+        ProbeKernel { entry_point: "variables", workgroups: [COUNT as u32 / 64, 1], reads: true },
+        ProbeKernel { entry_point: "large", workgroups: [65_535, 2], reads: false },
+        ProbeKernel { entry_point: "outside", workgroups: [1, 1], reads: false },
+    ];
+
+    /// What the kernels read: vec4 of f32.
+    pub fn numbers() -> Vec<[f32; 4]> {
+        (0..COUNT).map(number).collect()
+    }
+
+    /// What the whole buffers of results say, in the order of [`KERNELS`](Probe::KERNELS).
+    ///
+    /// # Errors
+    /// [`Error::Program`] for buffers of another size.
+    pub fn of(buffers: [&[[f32; 4]]; 4]) -> Result<Self, Error> {
+        let around = (Self::AROUND / 16) as usize;
+        if buffers.iter().any(|buffer| buffer.len() != around + COUNT + around) {
+            return Err(Error::Program { reason: "a probe's results are not complete".into() });
+        }
+        let numbers = Self::numbers();
+        let [arithmetic, variables, large, outside] = buffers.map(|buffer| &buffer[around..around + COUNT]);
+        let spilt = |buffer: &[[f32; 4]]| {
+            buffer[..around].iter().chain(&buffer[around + COUNT..]).any(|x| *x != [0.0; 4])
+        };
+        let all = |holds: fn(&[f32; 4], &[f32; 4]) -> bool| {
+            numbers.iter().zip(arithmetic).skip(SPECIAL).all(|(x, y)| holds(x, y))
+        };
+        let contracted = numbers.iter().zip(arithmetic).skip(SPECIAL).any(|(x, y)| {
+            let twice = x[0] * x[1] + x[2];
+            y[2] != twice && y[2] == x[0].mul_add(x[1], x[2])
+        });
+        let [nan, infinite] = [arithmetic[0], arithmetic[1]];
+        Ok(Self {
+            division_is_exact: all(|x, y| y[0] == x[0] / x[1]),
+            square_root_is_exact: all(|x, y| y[1] == x[0].sqrt()),
+            contracts_products: contracted,
+            flushes_subnormals: arithmetic[2][3] == 0.0,
+            passes_nan_on: nan[2].is_nan() && infinite[2] == f32::INFINITY,
+            zeroes_variables: variables.iter().all(|y| y[0] == 0.0 || y[0].is_nan()),
+            runs_large_dispatches: large.iter().all(|y| y[0] == 1.0),
+            drops_writes_out_of_range: outside.iter().all(|y| *y == [0.0; 4]),
+            keeps_writes_inside: !buffers.into_iter().any(spilt),
+        })
+    }
 }
 
 /// Numbers before the ordinary ones.
@@ -125,33 +160,49 @@ fn number(i: usize) -> [f32; 4] {
     }
 }
 
-/// As [`probe`], and polls the device meanwhile. **Submits and blocks**: for tools and tests.
-///
-/// # Errors
-/// As [`probe`].
-#[cfg(not(target_arch = "wasm32"))]
-pub fn probe_blocking(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Probe, Error> {
-    block_on(device, probe(device, queue))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Awaits what downloads, and polls the device until it is there.
-#[cfg(not(target_arch = "wasm32"))]
-pub(super) fn block_on<T>(
-    device: &wgpu::Device,
-    work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    let mut work = std::pin::pin!(work);
-    pollster::block_on(std::future::poll_fn(|context| {
-        let lost = |error: wgpu::PollError| Error::DeviceLost { reason: error.to_string() };
-        match work.as_mut().poll(context) {
-            std::task::Poll::Ready(done) => std::task::Poll::Ready(done),
-            std::task::Poll::Pending => match device.poll(wgpu::PollType::wait_indefinitely()) {
-                Ok(_) => {
-                    context.waker().wake_by_ref();
-                    std::task::Poll::Pending
-                }
-                Err(error) => std::task::Poll::Ready(Err(lost(error))),
-            },
+    /// What a device that does everything right would leave.
+    fn right() -> [Vec<[f32; 4]>; 4] {
+        let around = vec![[0.0; 4]; (Probe::AROUND / 16) as usize];
+        let numbers = Probe::numbers();
+        let arithmetic = |x: &[f32; 4]| [x[0] / x[1], x[0].sqrt(), x[0] * x[1] + x[2], x[3] * 0.5];
+        let results = [
+            numbers.iter().map(arithmetic).collect(),
+            vec![[0.0; 4]; COUNT],
+            vec![[1.0; 4]; COUNT],
+            vec![[0.0; 4]; COUNT],
+        ];
+        results.map(|results: Vec<[f32; 4]>| [&around[..], &results, &around].concat())
+    }
+
+    fn probe(buffers: &[Vec<[f32; 4]>; 4]) -> Probe {
+        Probe::of(buffers.each_ref().map(|buffer| &buffer[..])).unwrap()
+    }
+
+    #[test]
+    fn each_fault_is_seen() {
+        let good = probe(&right());
+        assert!(good.conforms() && good.division_is_exact && good.drops_writes_out_of_range);
+        assert!(!good.contracts_products && !good.flushes_subnormals && good.passes_nan_on);
+        let around = (Probe::AROUND / 16) as usize;
+        let fault = |kernel: usize, place: usize, value: [f32; 4]| {
+            let mut buffers = right();
+            buffers[kernel][place] = value;
+            probe(&buffers)
+        };
+        assert!(!fault(0, around + 9, [0.0; 4]).division_is_exact);
+        assert!(!fault(0, around, [0.0; 4]).passes_nan_on);
+        assert!(fault(0, around + 2, [0.0; 4]).flushes_subnormals);
+        assert!(!fault(1, around + 9, [1.0, 0.0, 0.0, 0.0]).conforms());
+        assert!(!fault(2, around + COUNT - 1, [0.0; 4]).conforms());
+        assert!(fault(3, around + COUNT - 1, [1.0; 4]).conforms());
+        assert!(!fault(3, around + COUNT - 1, [1.0; 4]).drops_writes_out_of_range);
+        for place in [0, around - 1, around + COUNT, around + COUNT + around - 1] {
+            assert!(!fault(3, place, [1.0; 4]).conforms());
         }
-    }))
+        assert!(Probe::of([&[], &[], &[], &[]]).is_err());
+    }
 }
