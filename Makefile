@@ -4,9 +4,9 @@
 export XDG_RUNTIME_DIR ?= /tmp
 
 # The members that are not for a browser.
-NATIVE = -p wgpu-optim -p wgpu-optim-papers -p wgpu-optim-bench
+NATIVE = -p wgpu-optim -p wgpu-optim-papers -p wgpu-optim-bench -p wgpu-optim-web
 
-.PHONY: demo papers test setup test-setup lint doc wasm cargo-test web-check bench bench-bundle
+.PHONY: demo papers test setup test-setup lint doc wasm cargo-test web-check web web-test bench bench-bundle
 .NOTPARALLEL:
 
 # Every rule trains the same network on handwritten digits, on whatever adapter there is.
@@ -18,7 +18,7 @@ papers: setup
 	cargo run --release -p wgpu-optim-papers -- all
 
 # Everything that CI runs. An adapter is required: setup installed one.
-test: test-setup lint doc wasm cargo-test web-check
+test: test-setup lint doc wasm cargo-test web-check web-test
 
 setup:
 	scripts/setup-adapter.sh
@@ -30,21 +30,30 @@ test-setup:
 lint:
 	cargo fmt --all --check
 	rustfmt --check --edition 2024 src/rules/*.rs
-	cargo clippy --release $(NATIVE) --features wgpu-optim/validate --all-targets -- -D warnings
+	cargo clippy --release $(NATIVE) --features wgpu-optim/validate,wgpu-optim-web/validate --all-targets -- -D warnings
 
 doc:
-	RUSTDOCFLAGS="-D warnings" cargo doc --release $(NATIVE) --features wgpu-optim/validate --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --release $(NATIVE) --features wgpu-optim/validate,wgpu-optim-web/validate --no-deps
 
 wasm:
 	scripts/check-wasm.sh
 
 cargo-test:
-	REQUIRE_GPU=1 cargo test --release $(NATIVE) --features wgpu-optim/validate
-	cargo test --release --no-default-features --lib --test program --test ranges --test schedules
+	REQUIRE_GPU=1 cargo test --release $(NATIVE) --features wgpu-optim/validate,wgpu-optim-web/validate
+	cargo test --release --no-default-features --features reference --lib --test program --test ranges --test schedules
 
 # The tests of GPUs, in a browser.
 web-check:
 	scripts/web-check.sh
+
+# The package for browsers and its pages, which are then served.
+web:
+	scripts/web.sh
+	node web/serve.js
+
+# The same, tested in a browser.
+web-test:
+	scripts/web-test.sh
 
 # What a step costs on every adapter; OUT=docs/benchmarks rewrites the pages there.
 OUT ?= out/bench

@@ -20,12 +20,7 @@ if cargo tree --quiet -p wgpu-optim --no-default-features -e normal | grep -E "w
     exit 1
 fi
 
-if ! command -v node >/dev/null; then
-    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || cannot "install nodejs"
-    echo "installing nodejs"
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs >/dev/null ||
-        cannot "nodejs cannot be installed"
-fi
+. scripts/wasm-tools.sh
+need_packages node=nodejs
 wasm_cargo build --release -p web-check-pure
 node web-check/pure/run.mjs target/wasm/wasm32-unknown-unknown/release/web_check_pure.wasm

@@ -39,7 +39,6 @@ use serde_json::{Map, Value};
 /// | `packing` | [`Packing`], `bindable` or `tight` |
 /// | `label`, `shape`, `tile`, `state_buffers`, `steps_ahead` | as in [`Options`] |
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub struct Description {
     /// The tensors, laid out.
     pub tensors: Tensors,
@@ -53,8 +52,9 @@ pub struct Description {
 #[serde(deny_unknown_fields)]
 struct Frame {
     tensors: Vec<DescribedTensor>,
+    /// Each with its name among its options.
     #[serde(default)]
-    groups: Vec<DescribedGroup>,
+    groups: Vec<Map<String, Value>>,
     #[serde(default)]
     buffers: Vec<u64>,
     #[serde(default)]
@@ -79,13 +79,6 @@ struct DescribedTensor {
     grad: Option<Place>,
 }
 
-#[derive(Deserialize)]
-struct DescribedGroup {
-    name: String,
-    #[serde(flatten)]
-    options: Map<String, Value>,
-}
-
 impl Description {
     /// Reads it, for a device with these limits.
     ///
@@ -103,17 +96,19 @@ impl Description {
 
         let mut described = frame.groups;
         if described.is_empty() {
-            described.push(DescribedGroup { name: "all".into(), options: Map::new() });
+            described.push([("name".to_string(), "all".into())].into_iter().collect());
         }
-        let labels: Vec<String> = described.iter().map(|group| group.name.clone()).collect();
-        if let Some(twice) = labels.iter().enumerate().find(|(i, label)| labels[..*i].contains(label)) {
-            return Err(malformed(&name, format!("group \"{}\" stands twice", twice.1)));
+        let (mut labels, mut groups) = (vec![], vec![]);
+        for (index, mut options) in described.into_iter().enumerate() {
+            let Some(Value::String(label)) = options.remove("name") else {
+                return Err(malformed(&name, format!("group {index} has no name")));
+            };
+            if labels.contains(&label) {
+                return Err(malformed(&name, format!("group \"{label}\" stands twice")));
+            }
+            groups.push(changed(&rule, options).map_err(|error| in_group(&label, error))?);
+            labels.push(label);
         }
-        let groups = described.into_iter().map(|group| {
-            let named = |error| in_group(&group.name, error);
-            changed(&rule, group.options).map_err(named)
-        });
-        let groups = groups.collect::<Result<Vec<_>, Error>>()?;
         let declared = frame.tensors.into_iter().map(|tensor| declared(tensor, &labels));
         let declared =
             declared.collect::<Result<Vec<_>, String>>().map_err(|reason| malformed(&name, reason))?;

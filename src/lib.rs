@@ -46,6 +46,7 @@ mod device;
 mod error;
 mod json;
 pub mod program;
+#[cfg(any(feature = "reference", test))]
 pub mod reference;
 pub mod rule;
 pub mod rules;

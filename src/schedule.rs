@@ -2,8 +2,10 @@
 //! what they give is written to a field of a group before its step.
 
 use crate::error::Refusal;
+use crate::json::Distinct;
 use crate::rule::Range;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde_json::{Map, Value};
 use std::f64::consts::PI;
 
 /// A number that changes from step to step: a learning rate, a momentum, a weight decay, any number of any
@@ -39,7 +41,7 @@ pub struct Schedule(Curve);
 /// Values may be any finite numbers; numbers of steps are at least 1, but for a warm-up that is not wanted:
 /// use a curve without one. Behind its end a curve keeps its last value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "curve", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Curve {
     /// The same at every step.
@@ -227,6 +229,36 @@ pub enum Curve {
         /// The factors, at least one.
         factors: Vec<Schedule>,
     },
+}
+
+/// The name of a curve stands among its numbers, under this key. serde's own way to that is a third of a small module for
+/// browsers.
+const TAG: &str = "curve";
+
+impl Serialize for Curve {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let tagged = Curve::serialize(self, serde_json::value::Serializer).map_err(ser::Error::custom)?;
+        let mut numbers = Map::new();
+        for (name, inside) in tagged.as_object().into_iter().flatten() {
+            numbers.insert(TAG.into(), name.clone().into());
+            numbers.extend(inside.as_object().cloned().unwrap_or_default());
+        }
+        numbers.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Curve {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Distinct(mut numbers) = Distinct::deserialize(deserializer)?;
+        let numbers = numbers.as_object_mut().map(std::mem::take);
+        let Some((Value::String(name), numbers)) =
+            numbers.and_then(|mut numbers| Some((numbers.remove(TAG)?, numbers)))
+        else {
+            return Err(de::Error::missing_field(TAG));
+        };
+        let tagged: Map<String, Value> = [(name, Value::Object(numbers))].into_iter().collect();
+        Curve::deserialize(Value::Object(tagged)).map_err(de::Error::custom)
+    }
 }
 
 impl TryFrom<Curve> for Schedule {

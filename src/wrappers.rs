@@ -69,8 +69,6 @@ impl Default for LossScale {
 pub(crate) const SMALLEST_SCALE: f64 = 1.0 / (1u64 << 40) as f64;
 /// See [`SMALLEST_SCALE`].
 pub(crate) const LARGEST_SCALE: f64 = (1u64 << 60) as f64;
-/// The share of agreeing elements that a cautious step is scaled for, at least.
-pub(crate) const LEAST_AGREEMENT: f64 = 1e-3;
 
 /// The wrappers of one optimizer.
 ///

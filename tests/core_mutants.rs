@@ -262,7 +262,7 @@ fn mutants() -> Vec<Mutant> {
         plain,
         BINDABLE,
         &[
-            ("sum = (((sum + a) + b) + c) + d;", "sum = ((a + b) + c) + d;"),
+            ("sum += c;", ""),
             ("eight += fours[", "eight = fours["),
             ("eight += totals[", "eight = totals["),
             ("let r = first_row + q;", "let r = first_row;"),

@@ -161,7 +161,7 @@ fn rates_of_one_encoder(gpu: &Gpu, json: &str, wrappers: Wrappers) {
     let config = AnyRule::from_json(json).unwrap();
     let mut options = around(wrappers);
     let run = |options: &Options| {
-        let mut run = Run::new(gpu, &vec![config.clone(); 465], &[(1, 0)], BINDABLE, options);
+        let run = Run::new(gpu, &vec![config.clone(); 465], &[(1, 0)], BINDABLE, options);
         run.write_theta(&[vec![0.0]]);
         run.write_gradients(&[vec![1.0]]);
         run

@@ -285,6 +285,9 @@ fn json_is_checked() {
         (r#"{"curve": "cosine", "peak": 1, "end": 0, "total": 5, "warmup": 2}"#, "unknown field `warmup`"),
         (r#"{"curve": "cosine", "peak": 1, "end": 0, "total": -5}"#, "invalid value: integer `-5`"),
         (r#"{"curve": "sine"}"#, "unknown variant `sine`"),
+        (r#"{"peak": 1}"#, "missing field `curve`"),
+        (r#"[1]"#, "missing field `curve`"),
+        (r#"{"curve": "constant", "value": 1, "value": 2}"#, "\"value\" stands twice"),
         (
             r#"{"curve": "warmup", "steps": 3, "schedule": {"curve": "untuned_warmup", "beta2": 1}}"#,
             "beta2 = 1 is refused; it must be in [0, 1)",

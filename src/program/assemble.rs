@@ -64,9 +64,11 @@ impl Program {
         step.packed = plan.packed as u32;
         let (windows, skips) = (plan.windows.len(), step.wrappers.skips());
         let ahead = options.steps_ahead.unwrap_or(1);
-        let words = step.rows.now_vec4 + 2 * step.rows.counted_vec4;
-        let bytes = (groups.len() as u64 * u64::from(words) * VEC4).saturating_mul(ahead.into());
-        need(step.spec.name, "host scalars of steps_ahead, in bytes", bytes, binding_limit, binding)?;
+        if options.steps_ahead.is_some() {
+            let words = step.rows.now_vec4 + 2 * step.rows.counted_vec4;
+            let bytes = (groups.len() as u64 * u64::from(words) * VEC4).saturating_mul(ahead.into());
+            need(step.spec.name, "host scalars of steps_ahead, in bytes", bytes, binding_limit, binding)?;
+        }
         let places = Places::new(&step.rows, groups.len(), windows, skips, binding, ahead);
         let first_counted = first_counted(&step.rows, groups, tensors.groups())?;
         let factored = step.spec.is_factored().then(|| {

@@ -8,11 +8,11 @@ use crate::rule::SlotKind;
 use std::collections::BTreeMap;
 
 /// Lines that one workgroup adds up, one each invocation.
-pub(super) const BLOCK: usize = WORKGROUP as usize;
+pub(crate) const BLOCK: usize = WORKGROUP as usize;
 /// Elements of a line that one invocation adds up, as `CHUNK` in `shaders/core/reduce_factored.wgsl`.
 pub(super) const CHUNK: usize = 1024;
 /// Matrices with more rows than this have a workgroup each for the mean of their rows.
-pub(super) const FEW_ROWS: usize = 64;
+pub(crate) const FEW_ROWS: usize = 64;
 /// Words that a block leaves for another window: three vec4 an invocation.
 const CARRIED: usize = 3 * 4 * BLOCK;
 

@@ -1,8 +1,7 @@
 //! The two largest dimensions of a tensor: rows and columns, for second moments that are factored over them, and how the
 //! device adds them up. Pure functions of a shape. A line is a row or a column.
 
-use super::factored::{BLOCK, CHUNK, FEW_ROWS};
-use crate::arithmetic::Real;
+use super::factored::{BLOCK, CHUNK};
 use crate::rule::SlotKind;
 
 /// Rows of a block for each of its invocations that stand below one another: `ROWS` times `PARTS` in
@@ -35,7 +34,7 @@ impl Matrices {
             [] | [_] => Self::unfactored(shape.iter().product::<usize>()),
             _ => {
                 let mut axes: Vec<usize> = (0..shape.len()).collect();
-                axes.sort_by_key(|axis| (std::cmp::Reverse(shape[*axis]), std::cmp::Reverse(*axis)));
+                axes.sort_unstable_by_key(|axis| (std::cmp::Reverse(shape[*axis]), std::cmp::Reverse(*axis)));
                 let (first, second) = (axes[0].min(axes[1]), axes[0].max(axes[1]));
                 let product = |axes: &[usize]| axes.iter().product::<usize>();
                 let (between, inner) = (product(&shape[first + 1..second]), product(&shape[second + 1..]));
@@ -73,17 +72,8 @@ impl Matrices {
         length.div_ceil(if self.lanes() > 0 { part } else { CHUNK })
     }
 
-    /// Additions on the longest way of a term into the device's sum over a line, at most: inside a part, and 16 by 16 of
-    /// these.
-    fn roundings(&self, kind: SlotKind) -> usize {
-        // A block's rows: four, then eight by eight. Its columns: 16, four times, eight by eight. A chunk: 32 by 32.
-        let inside = if self.lanes() > 0 { 4 + 16 + 16 } else { 32 + 32 };
-        let parts = self.parts(kind);
-        inside + parts.min(16) + parts.div_ceil(16)
-    }
-
     /// Elements of the tensor.
-    fn elements(&self) -> usize {
+    pub fn elements(&self) -> usize {
         self.batch * self.rows * self.columns
     }
 
@@ -97,15 +87,6 @@ impl Matrices {
         let (places, i) = (matrix / self.inner, matrix % self.inner);
         let (outer, b) = (places / self.between, places % self.between);
         ((outer * self.rows * self.between + b) * self.columns) * self.inner + i
-    }
-
-    /// The matrix, row and column of an element.
-    fn place(&self, element: usize) -> (usize, usize, usize) {
-        let (rest, i) = (element / self.inner, element % self.inner);
-        let (rest, column) = (rest / self.columns, rest % self.columns);
-        let (rest, b) = (rest / self.between, rest % self.between);
-        let (outer, row) = (rest / self.rows, rest % self.rows);
-        ((outer * self.between + b) * self.inner + i, row, column)
     }
 
     /// First row and first column of the blocks that hold elements of `range`, and perhaps of some beside it.
@@ -157,46 +138,6 @@ impl Matrices {
                 (self.first(matrix) + row * self.stride(), self.inner, self.columns)
             }
         }
-    }
-
-    /// The mean of each line of a kind, as the device finds it.
-    pub fn means<R: Real>(&self, kind: SlotKind, terms: &[R]) -> Vec<R> {
-        let roundings = self.roundings(kind);
-        let mean = |line| {
-            let (first, step, count) = self.line(kind, line);
-            let line: Vec<R> = terms[first..].iter().step_by(step).take(count).copied().collect();
-            R::sum(&line, roundings) / R::host(count as f64)
-        };
-        (0..self.lines(kind)).map(mean).collect()
-    }
-
-    /// For each element its row's average over the mean of those of its matrix: the row's share of the estimate.
-    pub fn row_of_each<R: Real>(&self, r: &[R]) -> Vec<R> {
-        if !self.factored {
-            return r.to_vec();
-        }
-        let means: Vec<R> = r
-            .chunks(self.rows.max(1))
-            .map(|rows| R::sum(rows, FEW_ROWS + rows.len() / BLOCK + 16 + 8) / R::host(rows.len() as f64))
-            .collect();
-        let row = |element: usize| {
-            let (matrix, row, _) = self.place(element);
-            r[matrix * self.rows + row] / means[matrix]
-        };
-        (0..self.elements()).map(row).collect()
-    }
-
-    /// For each element its column's average, 1 where there are no columns.
-    pub fn column_of_each<R: Real>(&self, c: &[R]) -> Vec<R> {
-        let column = |element: usize| {
-            if self.factored {
-                let (matrix, _, column) = self.place(element);
-                c[matrix * self.columns + column]
-            } else {
-                R::host(1.0)
-            }
-        };
-        (0..self.elements()).map(column).collect()
     }
 }
 

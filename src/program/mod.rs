@@ -45,6 +45,8 @@ mod windows;
 mod wiring;
 
 pub use clock::{Clock, NextStep, Write};
+#[cfg(any(feature = "reference", test))]
+pub(crate) use factored::{BLOCK, FEW_ROWS};
 pub use limits::Limits;
 pub(crate) use matrices::Matrices;
 pub use read::Persistent;
@@ -336,12 +338,4 @@ pub struct Reading {
     pub name: String,
     /// Where they are, one behind the other.
     pub slices: Vec<Slice>,
-}
-
-/// Additions on the longest way of a term into the device's sum over `count` elements: four of a vec4, eight
-/// vec4 and the eight parts of an invocation's share of a tile, both trees, and the tiles that one invocation
-/// combines.
-pub(crate) fn reduce_roundings(count: usize) -> usize {
-    let tiles = count.div_ceil(4096);
-    4 + 8 + 8 + 14 + 7 + tiles.min(16).max(tiles / 128 + 1)
 }

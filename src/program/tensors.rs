@@ -258,7 +258,7 @@ impl Tensors {
                 [param, (pair.grad, tensor.grad, tensor, "gradient")]
             })
             .collect();
-        ranges.sort_by_key(|(buffer, at, ..)| (*buffer, *at));
+        ranges.sort_unstable_by_key(|(buffer, at, ..)| (*buffer, *at));
         for pair in ranges.windows(2) {
             let ((buffer, start, first, role), (other, at, second, other_role)) = (pair[0], pair[1]);
             if buffer == other && start + first.len as u64 > at {

@@ -131,7 +131,7 @@ pub(crate) struct Plan {
 /// element-wise rules allow.
 pub(crate) fn plan(spans: &[Span], blocks: &[Block], tensors: usize, sizes: Sizes, merge: bool) -> Plan {
     let mut order: Vec<&Span> = spans.iter().collect();
-    order.sort_by_key(|span| (span.block, span.param));
+    order.sort_unstable_by_key(|span| (span.block, span.param));
 
     let mut builder = Builder { blocks, sizes, drafts: vec![], pieces: vec![vec![]; tensors] };
     let mut start = 0;

@@ -1,10 +1,10 @@
 //! What one step may make of the words that a GPU holds: the expectation that its next words are compared with.
 
 use super::around::Around;
-use super::seen;
 use super::step::{Arithmetic, Stepping, take_step};
+use super::{ring_place, seen};
 use crate::arithmetic::Interval;
-use crate::rule::{DynRule, ring_place};
+use crate::rule::DynRule;
 use crate::wrappers::Wrappers;
 
 /// What one step may do to some elements: for the parameters and every slot, the truth and all that

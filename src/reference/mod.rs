@@ -3,13 +3,14 @@
 
 mod around;
 mod expected;
+mod matrices;
 mod step;
 
 pub use expected::{DeviceScalars, Expected, Words, expect_step};
 
 use crate::error::Error;
 use crate::program::{Matrices, Tensors};
-use crate::rule::{Config, DynRule, HostState, MAX_FIELDS, SlotKind, depths_of, initial_of, ring_place};
+use crate::rule::{Config, DynRule, HostState, MAX_FIELDS, SlotKind, depths_of, initial_of};
 use crate::wrappers::{LARGEST_SCALE, LossScale, SMALLEST_SCALE, WRAPPER_SLOTS, Wrappers};
 use around::Around;
 use step::{Stepping, take_step};
@@ -272,6 +273,11 @@ pub fn host_scalars(rule: &dyn DynRule, t: u64, state: &mut HostState) -> Vec<f6
     let values = &mut values[..rule.spec().fields.len()];
     rule.host_scalars(t, state, values);
     values.to_vec()
+}
+
+/// Where in its ring a rule reads and writes at step `t`; 0 without a ring.
+fn ring_place(rule: &dyn DynRule, t: u64) -> usize {
+    ((t - 1) % u64::from(rule.ring_length())) as usize
 }
 
 /// For the rules' unit tests: gradient of step `t`, of four sizes and changing signs.

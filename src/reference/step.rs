@@ -2,9 +2,9 @@
 
 use super::around::Around;
 use crate::arithmetic::{Interval, Real};
-use crate::program::{Matrices, reduce_roundings};
+use crate::program::Matrices;
 use crate::rule::{DynRule, Equation, FieldKind, Scalars, Scope, SlotKind, Spec};
-use crate::wrappers::{LEAST_AGREEMENT, Wrappers};
+use crate::wrappers::Wrappers;
 
 /// The arithmetics that a whole step runs in.
 pub(super) trait Arithmetic: Real {
@@ -249,4 +249,15 @@ fn rule_results<R: Arithmetic>(tensors: &[Stepping<'_, R>], reduced: &[Reduced<'
         Scope::All => vec![combined(&terms); tensors.len()],
         Scope::Tensor => terms.chunks(1).map(combined).collect(),
     }
+}
+
+/// The share of agreeing elements that a cautious step is scaled for, at least.
+const LEAST_AGREEMENT: f64 = 1e-3;
+
+/// Additions on the longest way of a term into the device's sum over `count` elements: four of a vec4, eight
+/// vec4 and the eight parts of an invocation's share of a tile, both trees, and the tiles that one invocation
+/// combines.
+fn reduce_roundings(count: usize) -> usize {
+    let tiles = count.div_ceil(4096);
+    4 + 8 + 8 + 14 + 7 + tiles.min(16).max(tiles / 128 + 1)
 }

@@ -140,11 +140,6 @@ pub(crate) fn initial_of(rule: &dyn DynRule) -> [f32; MAX_SLOTS] {
     values
 }
 
-/// Where in its ring a rule reads and writes at step `t`; 0 without a ring.
-pub(crate) fn ring_place(rule: &dyn DynRule, t: u64) -> usize {
-    ((t - 1) % u64::from(rule.ring_length())) as usize
-}
-
 /// Refuses host scalars of step `t` that `f32` does not hold.
 pub(crate) fn check_host_scalars(fields: &[Field], values: &[f64], t: u64) -> Result<(), Refusal> {
     for (field, value) in fields.iter().zip(values) {

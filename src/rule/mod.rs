@@ -9,15 +9,17 @@
 mod chosen;
 mod decay;
 mod equation;
+#[cfg(any(feature = "reference", test))]
 mod functions;
 mod range;
 mod spec;
 
 pub use crate::arithmetic::Real;
 pub use chosen::{AnyRule, Config, DynRule};
-pub(crate) use chosen::{check_host_scalars, depths_of, initial_of, ring_place};
+pub(crate) use chosen::{check_host_scalars, depths_of, initial_of};
 pub use decay::WeightDecay;
 pub use equation::{HostScalars, Slots};
+#[cfg(any(feature = "reference", test))]
 pub use functions::{Equation, Scalars, SlotSlices};
 pub use range::{Number, NumberField, Range};
 pub use spec::{Field, FieldKind, MAX_DEVICE_SCALARS, MAX_RESULTS, Mutant, Scope, Slot, SlotKind, Spec};

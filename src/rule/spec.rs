@@ -1,8 +1,11 @@
 //! What a rule is, as a table: names, host scalars, slots, mutants, and its equation in three arithmetics.
 
+#[cfg(any(feature = "reference", test))]
 use crate::arithmetic::Interval;
+#[cfg(any(feature = "reference", test))]
+use crate::rule::Equation;
+use crate::rule::Rule;
 use crate::rule::equation::{HostScalars, Slots};
-use crate::rule::{Equation, Rule};
 
 /// More host scalars than any rule has.
 pub(crate) const MAX_FIELDS: usize = 32;
@@ -133,12 +136,16 @@ pub struct Spec {
     /// [`Rule::CONVERTS`]
     pub converts: bool,
     /// [`Rule::MUTANTS`]
+    #[cfg(any(feature = "reference", test))]
     pub mutants: &'static [Mutant],
     /// The equation in `f32`.
+    #[cfg(any(feature = "reference", test))]
     pub in_f32: Equation<f32>,
     /// The equation in `f64`: the truth.
+    #[cfg(any(feature = "reference", test))]
     pub in_f64: Equation<f64>,
     /// The equation in intervals: all that a conforming GPU may return.
+    #[cfg(any(feature = "reference", test))]
     pub in_interval: Equation<Interval>,
 }
 
@@ -153,9 +160,13 @@ impl Spec {
             scope: M::SCOPE,
             decays: M::DECAYS,
             converts: M::CONVERTS,
+            #[cfg(any(feature = "reference", test))]
             mutants: M::MUTANTS,
+            #[cfg(any(feature = "reference", test))]
             in_f32: Equation::of::<M>(),
+            #[cfg(any(feature = "reference", test))]
             in_f64: Equation::of::<M>(),
+            #[cfg(any(feature = "reference", test))]
             in_interval: Equation::of::<M>(),
         }
     }

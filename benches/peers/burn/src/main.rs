@@ -16,12 +16,18 @@ use clap::Parser;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use wgpu_optim::optimizers::Adam;
+use wgpu_optim::rules::Adam;
 use wgpu_optim::{Optimizer, Packing, ParamSet};
 
 /// Parameters and tensors, as in the project's notes on burn.
-const CASES: [(usize, usize); 6] =
-    [(8_388_608, 1), (8_388_608, 148), (8_388_608, 1000), (1_000_000, 1000), (100_000_000, 148), (1_000_000, 148)];
+const CASES: [(usize, usize); 6] = [
+    (8_388_608, 1),
+    (8_388_608, 148),
+    (8_388_608, 1000),
+    (1_000_000, 1000),
+    (100_000_000, 148),
+    (1_000_000, 148),
+];
 const ROUNDS: usize = 9;
 /// Steps before them: pipelines are made, memory is found.
 const WARM_UP: usize = 3;
@@ -67,7 +73,8 @@ fn main() -> Result<()> {
     let mut file = File { version: 1, rows: vec![] };
     // A file that cannot be written is known before anything takes time.
     keep(&arguments.json, &file)?;
-    let (device, setup) = Device::wgpu_options().init_with_setup().map_err(|error| anyhow!("burn has no device: {error:?}"))?;
+    let (device, setup) =
+        Device::wgpu_options().init_with_setup().map_err(|error| anyhow!("burn has no device: {error:?}"))?;
     let info = setup.adapter.get_info();
     for (parameters, tensors) in CASES.into_iter().filter(|(parameters, _)| *parameters <= arguments.most) {
         let mut theirs = Theirs::new(&device, parameters, tensors);
@@ -137,7 +144,8 @@ struct Theirs {
 impl Theirs {
     fn new(device: &Device, parameters: usize, tensors: usize) -> Self {
         let device = device.clone().autodiff();
-        let random = |i| Tensor::<1>::random([length(parameters, tensors, i)], Distribution::Default, &device);
+        let random =
+            |i| Tensor::<1>::random([length(parameters, tensors, i)], Distribution::Default, &device);
         let parameter = |i| Param::initialized(ParamId::new(), random(i).require_grad());
         Self {
             module: Some(Parameters { tensors: (0..tensors).map(parameter).collect() }),
@@ -192,7 +200,8 @@ impl<'a> Ours<'a> {
         for tensor in params.tensors() {
             let id = params.find(&tensor.name).context("a tensor")?;
             // Any numbers but zeros, whose arithmetic some processors cut short.
-            let numbers: Vec<f32> = (0..tensor.shape.iter().product::<usize>()).map(|i| (i % 1021 + 1) as f32 / 1024.0).collect();
+            let numbers: Vec<f32> =
+                (0..tensor.shape.iter().product::<usize>()).map(|i| (i % 1021 + 1) as f32 / 1024.0).collect();
             params.write_param(queue, id, &numbers)?;
             params.write_grad(queue, id, &numbers)?;
         }
