@@ -37,5 +37,5 @@ cp LICENSE-* web
 core --features validate
 web/node_modules/.bin/tsc --project web/pages.tsconfig.json
 cp -r web/ts/core web/site/ts
-cp web/pages/*.html web/pages/*.css web/site/pages
+cp web/pages/*.html web/pages/*.css data/digits.csv.gz web/site/pages
 cp web/test/*.html web/site/test

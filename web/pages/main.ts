@@ -1,7 +1,11 @@
 // The pages: one device, one view at a time, chosen by the address.
 
 import { isSoftware } from "../ts/index.js";
+import { nameOf } from "./adapter.js";
+import { checkView } from "./check.js";
+import { numbersView } from "./numbers.js";
 import { race } from "./race.js";
+import { trainView } from "./train.js";
 import { element } from "./ui.js";
 import type { View } from "./ui.js";
 
@@ -9,6 +13,9 @@ type Make = (device: GPUDevice, root: HTMLElement, shared: URLSearchParams, adap
 
 const views: Record<string, { title: string; make: Make }> = {
   race: { title: "Race", make: race },
+  train: { title: "Train", make: trainView },
+  check: { title: "Check my GPU", make: checkView },
+  numbers: { title: "Numbers", make: numbersView },
 };
 
 const main = document.querySelector<HTMLElement>("#view")!;
@@ -22,7 +29,7 @@ function explain(title: string, ...paragraphs: string[]): void {
 }
 
 async function start(): Promise<void> {
-  if (!("gpu" in navigator)) {
+  if (!navigator.gpu) {
     return explain(
       "This browser has no WebGPU",
       "Everything here runs on the GPU of this device, through WebGPU. Chrome and Edge have it since version 113, Safari since 26, Firefox since 141 on Windows and 145 on macOS.",
@@ -45,7 +52,7 @@ async function start(): Promise<void> {
   void device.lost.then(({ message, reason }) => {
     explain(
       "The GPU's device was lost",
-      `The browser says: ${message || reason}. What was trained is gone; load the page again to begin anew.`,
+      `The browser says: ${(message || reason).replace(/\.$/, "")}. What was trained is gone; load the page again to begin anew.`,
     );
   });
   const line = document.querySelector<HTMLElement>("#adapter")!;
@@ -62,7 +69,7 @@ async function start(): Promise<void> {
       else link.removeAttribute("aria-current");
     }
     open?.close();
-    const root = element("div", { id: chosen });
+    const root = element("div", { id: `view-${chosen}` });
     main.replaceChildren(root);
     open = views[chosen]!.make(device, root, new URLSearchParams(query), adapter);
   };
@@ -70,13 +77,6 @@ async function start(): Promise<void> {
   document.querySelector("nav")!.replaceChildren(...links);
   addEventListener("hashchange", show);
   show();
-}
-
-/** What the browser tells of an adapter. */
-export function nameOf({ info }: GPUAdapter): string {
-  const words = [info.vendor, info.architecture, info.device, info.description].filter(Boolean);
-  const name = words.length > 0 ? words.join(" ") : "an adapter without a name";
-  return isSoftware(info) ? `${name}: a CPU that plays a GPU` : name;
 }
 
 start().catch((error: unknown) => explain("This did not work", String(error instanceof Error ? error.message : error)));

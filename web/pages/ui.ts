@@ -53,10 +53,11 @@ export function choice(name: string, options: [string, string][], value: string,
 
 /** A table; cells that are numbers stand right. */
 export function table(head: string[], rows: (string | number)[][]): HTMLTableElement {
-  const cell = (value: string | number) =>
-    element("td", { className: typeof value === "number" || /^[\d.,]/.test(value) ? "number" : "" }, [String(value)]);
+  const kind = (value: string | number | undefined) => (typeof value === "number" || /^[\d.,]/.test(value ?? "") ? "number" : "");
+  const cell = (value: string | number) => element("td", { className: kind(value) }, [String(value)]);
+  const heading = (text: string, column: number) => element("th", { scope: "col", className: kind(rows[0]?.[column]) }, [text]);
   return element("table", {}, [
-    element("thead", {}, [element("tr", {}, head.map((text) => element("th", { scope: "col" }, [text])))]),
+    element("thead", {}, [element("tr", {}, head.map(heading))]),
     element("tbody", {}, rows.map((row) => element("tr", {}, row.map(cell)))),
   ]);
 }

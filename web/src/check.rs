@@ -128,3 +128,12 @@ pub fn probe_of(results: &[f32]) -> Result<String, JsError> {
 pub fn check_version() -> u32 {
     validate::VERSION
 }
+
+/// For every rule the options that train a small network from scratch, as JSON.
+#[wasm_bindgen]
+pub fn examples() -> String {
+    let entry = |entry: &wgpu_optim::rules::Entry| {
+        (entry.name.to_string(), wgpu_optim::rule::Config::rule(&(entry.example)()).to_json())
+    };
+    serde_json::Value::Object(wgpu_optim::rules::REGISTRY.iter().map(entry).collect()).to_string()
+}

@@ -5,6 +5,7 @@
 // A line for each trial; the exit code is 1 if one failed, or if there was none.
 
 import { open, pageOf, serve } from "./browser.js";
+import { views } from "./views.js";
 
 const wanted = process.argv[2] ?? "";
 const counts = { ok: 0, failed: 0 };
@@ -57,6 +58,8 @@ for (let first = 0; first < STRIDE; first++) {
     return result.wrong.join("\n");
   });
 }
+
+await views(browser, server.address, trial);
 
 await browser.close();
 server.stop();
