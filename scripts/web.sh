@@ -39,3 +39,5 @@ web/node_modules/.bin/tsc --project web/pages.tsconfig.json
 cp -r web/ts/core web/site/ts
 cp web/pages/*.html web/pages/*.css data/digits.csv.gz web/site/pages
 cp web/test/*.html web/site/test
+mkdir -p web/site/examples
+cp web/examples/*.html web/site/examples

@@ -23,7 +23,8 @@ export async function serve(port = 0) {
     try {
       const path = normalize(new URL(request.url, "http://localhost").pathname);
       const file = join(site, path.endsWith("/") ? `${path}index.html` : path);
-      response.writeHead(200, { "content-type": types[extname(file)] ?? "application/octet-stream" }).end(await readFile(file));
+      const body = await readFile(file);
+      response.writeHead(200, { "content-type": types[extname(file)] ?? "application/octet-stream" }).end(body);
     } catch {
       response.writeHead(404).end();
     }

@@ -163,6 +163,28 @@ export async function views(browser, address, trial) {
     return [...wrong, ...errors].join("\n");
   });
 
+  await trial("the page that the README begins with draws a heart", async () => {
+    const { page, errors } = await pageOf(browser);
+    await page.goto(`${address}examples/heart.html`);
+    // How much of the heart's line is drawn.
+    const drawn = () => {
+      const context = document.querySelector("canvas").getContext("2d");
+      const on = (t) => {
+        const y = (13 * Math.cos(t) - 5 * Math.cos(2 * t) - 2 * Math.cos(3 * t) - Math.cos(4 * t)) / 16;
+        const [x0, y0] = [200 + 152 * Math.sin(t) ** 3, 200 - 152 * y];
+        return context.getImageData(x0 - 2, y0 - 2, 6, 6).data.some((byte) => byte > 0);
+      };
+      return Array.from({ length: 100 }, (_, i) => on((i / 100) * 2 * Math.PI)).filter(Boolean).length > 95;
+    };
+    await page.waitForFunction(drawn, null, { timeout: MINUTE });
+    await shot(page, "heart");
+    await page.context().close();
+    const lines = async (file) => (await readFile(join(fileURLToPath(import.meta.url), "../..", file), "utf8")).split("\n").filter((line) => !line.includes("importmap"));
+    const readme = (await lines("README.md")).join("\n");
+    const same = readme.includes((await lines("examples/heart.html")).join("\n").trim());
+    return [same ? "" : "the README has another page", ...errors].filter(Boolean).join("\n");
+  });
+
   await view("who wants less motion starts the race", "race?particles=200", async (page) => {
     await page.waitForTimeout(1500);
     if (await page.$eval("main > div", (root) => root.dataset.steps)) return "it runs by itself";
