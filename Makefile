@@ -3,10 +3,13 @@
 # The GL adapter warns without it.
 export XDG_RUNTIME_DIR ?= /tmp
 
-# The members that are not for a browser.
-NATIVE = -p wgpu-optim -p wgpu-optim-papers -p wgpu-optim-bench -p wgpu-optim-web
+# The members that are not for a browser; capi-test tests the last.
+TESTED = -p wgpu-optim -p wgpu-optim-papers -p wgpu-optim-bench -p wgpu-optim-web
+NATIVE = $(TESTED) -p wgpu-optim-capi
+# All of their features.
+FEATURES = --features wgpu-optim/validate,wgpu-optim/export,wgpu-optim-web/validate
 
-.PHONY: demo papers test setup test-setup lint doc wasm cargo-test web-check web web-test bench bench-bundle
+.PHONY: demo papers test setup test-setup lint doc wasm cargo-test capi-test web-check web web-test bench bench-bundle
 .NOTPARALLEL:
 
 # Every rule trains the same network on handwritten digits, on whatever adapter there is.
@@ -18,7 +21,7 @@ papers: setup
 	cargo run --release -p wgpu-optim-papers -- all
 
 # Everything that CI runs. An adapter is required: setup installed one.
-test: test-setup lint doc wasm cargo-test web-check web-test
+test: test-setup lint doc wasm cargo-test capi-test web-check web-test
 
 setup:
 	scripts/setup-adapter.sh
@@ -30,17 +33,21 @@ test-setup:
 lint:
 	cargo fmt --all --check
 	rustfmt --check --edition 2024 src/rules/*.rs
-	cargo clippy --release $(NATIVE) --features wgpu-optim/validate,wgpu-optim-web/validate --all-targets -- -D warnings
+	cargo clippy --release $(NATIVE) $(FEATURES) --all-targets -- -D warnings
 
 doc:
-	RUSTDOCFLAGS="-D warnings" cargo doc --release $(NATIVE) --features wgpu-optim/validate,wgpu-optim-web/validate --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --release $(NATIVE) $(FEATURES) --no-deps
 
 wasm:
 	scripts/check-wasm.sh
 
 cargo-test:
-	REQUIRE_GPU=1 cargo test --release $(NATIVE) --features wgpu-optim/validate,wgpu-optim-web/validate
+	REQUIRE_GPU=1 cargo test --release $(TESTED) $(FEATURES)
 	cargo test --release --no-default-features --features reference --lib --test program --test ranges --test schedules
+
+# The C library, what is exported, and a C++ program on Vulkan.
+capi-test:
+	scripts/capi-test.sh
 
 # The tests of GPUs, in a browser.
 web-check:
@@ -55,10 +62,10 @@ web:
 web-test:
 	scripts/web-test.sh
 
-# What a step costs on every adapter; OUT=docs/benchmarks rewrites the pages there.
+# What a step costs on every adapter; OUT=docs/benchmarks rewrites the pages there, PEERS=FILE.json puts others beside it.
 OUT ?= out/bench
 bench: setup
-	cargo run --release -p wgpu-optim-bench -- --out $(OUT)
+	cargo run --release -p wgpu-optim-bench -- --out $(OUT) $(if $(PEERS),--peers $(PEERS))
 
 # One archive that measures and checks a machine with a Vulkan driver: out/wgpu-optim-bundle.tar.xz.
 bench-bundle:
