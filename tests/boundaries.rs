@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::run::{BINDABLE, GUARD, Home, Run, gradients, parameters, read_words, resolve, shape};
+use common::run::{BINDABLE, GUARD, Home, Run, TOGETHER, gradients, parameters, read_words, resolve, shape};
 use common::{Gpu, gpu_main, trial};
 use wgpu_optim::rule::Config;
 use wgpu_optim::rules::REGISTRY;
@@ -44,35 +44,35 @@ fn sizes_around_a_tile(gpu: &Gpu, config: &AnyRule) {
 /// Words before, between and behind the tensors in the caller's buffers stay as they are, in both
 /// ways of access; the gradients are only read.
 fn guard_words_stay(gpu: &Gpu, config: &AnyRule) {
-    for gap in [1usize, 2, 3, 64] {
+    let own = [1, 3, 64].map(|gap| Home::Own { gap });
+    for home in own.into_iter().chain([TOGETHER]) {
         let lens = [1usize, 2, 3, 4, 5, 255, 256, 257, 1, 1027];
         let tensors: Vec<_> = lens.iter().enumerate().map(|(i, len)| (*len, i % 2)).collect();
         let configs = [config.clone(), config.clone()];
-        let mut run = Run::new(gpu, &configs, &tensors, Home::Own { gap }, &tile(256));
+        let mut run = Run::new(gpu, &configs, &tensors, home, &tile(256));
         run.write_theta(&parameters(1, &lens));
         let g = gradients(2, 0, &lens);
         for _ in 0..2 {
             run.step(&g);
         }
-        let (param, grad) = run.own.clone().unwrap();
-        let words = |buffer: &wgpu_optim::wgpu::Buffer| read_words(gpu, buffer);
-        let (param, grad) = (words(&param), words(&grad));
-        let mut at = 0;
-        for (i, len) in lens.iter().enumerate() {
-            for guard in at..at + gap {
-                assert_eq!(param[guard], GUARD, "gap {gap}: parameter word {guard}, before tensor {i}");
-                assert_eq!(grad[guard], GUARD, "gap {gap}: gradient word {guard}, before tensor {i}");
-            }
-            at += gap;
+        let (buffers, starts) = run.own.clone().unwrap();
+        let mut words = buffers.each_ref().map(|buffer| read_words(gpu, buffer));
+        let one = buffers[0] == buffers[1];
+        for (i, [param, grad]) in starts.into_iter().enumerate() {
             for (k, g) in g[i].iter().enumerate() {
-                assert_eq!(grad[at + k], g.to_bits(), "gap {gap}: gradient {k} of tensor {i} was written");
+                let word = words[1][grad + k];
+                assert_eq!(word, g.to_bits(), "{home:?}: gradient {k} of tensor {i} was written");
             }
-            at += len;
+            words[0][param..param + lens[i]].fill(GUARD);
+            words[1][grad..grad + lens[i]].fill(GUARD);
+            // Both are the same words.
+            if one {
+                words[0][grad..grad + lens[i]].fill(GUARD);
+                words[1][param..param + lens[i]].fill(GUARD);
+            }
         }
-        assert!(
-            param[at..].iter().chain(&grad[at..]).all(|word| *word == GUARD),
-            "gap {gap}: behind the last"
-        );
+        let written = words.concat().iter().position(|word| *word != GUARD);
+        assert_eq!(written, None, "{home:?}: a word that belongs to no tensor was written");
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::run::{BINDABLE, Home, check};
+use common::run::{BINDABLE, Home, TOGETHER, check};
 use common::{gpu_main, trial};
 use wgpu_optim::rule::Config;
 use wgpu_optim::rules::REGISTRY;
@@ -44,6 +44,7 @@ pub fn main() {
                     ("own buffers", Home::Own { gap: 64 }, &plain),
                     ("arena, cautious", BINDABLE, &cautious),
                     ("own buffers, unaligned", Home::Own { gap: 3 }, &plain),
+                    ("one buffer for both", TOGETHER, &plain),
                 ] {
                     let (config, options) = (config.clone(), options.clone());
                     let name = format!("{} variant {i}, {name}", entry.name);

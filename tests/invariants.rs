@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::run::{BINDABLE, Home, Run, Words, gradients, parameters};
+use common::run::{BINDABLE, Home, Run, TOGETHER, Words, gradients, parameters};
 use common::{Gpu, gpu_main, trial};
 use wgpu_optim::rule::{Config, Scope};
 use wgpu_optim::rules::REGISTRY;
@@ -149,6 +149,7 @@ fn any_split_gives_the_same_bits(gpu: &Gpu, config: &AnyRule) {
             ("one state buffer", split(&lens, BINDABLE, &tile(Some(1)))),
             ("own buffers", split(&lens, Home::Own { gap: 64 }, &tile(None))),
             ("unaligned own buffers", split(&lens, Home::Own { gap: 5 }, &tile(Some(1)))),
+            ("one buffer", split(&lens, TOGETHER, &tile(None))),
         ] {
             assert_same_bits(&got, &expected, name);
         }
@@ -166,6 +167,7 @@ fn any_split_gives_the_same_bits(gpu: &Gpu, config: &AnyRule) {
             "unaligned own buffers, one state buffer",
             split(&lens, Home::Own { gap: 5 }, &options(256, Some(1))),
         ),
+        ("one buffer", split(&lens, TOGETHER, &options(256, None))),
     ] {
         assert_same_bits(&got, &whole, name);
     }

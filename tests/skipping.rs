@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::run::{BINDABLE, GUARD, Home, Run, Words, gradients, parameters, read_words, resolve};
+use common::run::{BINDABLE, GUARD, Home, Run, TOGETHER, Words, gradients, parameters, read_words, resolve};
 use common::{Gpu, gpu_main, trial};
 use wgpu_optim::reference::Reference;
 use wgpu_optim::rules::REGISTRY;
@@ -162,10 +162,11 @@ fn zeroed(gpu: &Gpu, home: Home) {
         assert!(bits(&gradient_words(&kept)) == bits(g), "step {step}: gradients are kept");
         assert!(bits(&gradient_words(&zeroed)).iter().all(|bits| *bits == 0), "step {step}: and zeroed");
     }
-    if let Some((_, grads)) = &zeroed.own {
+    if let Some(([params, grads], _)) = &zeroed.own {
         let words = read_words(gpu, grads);
         let guards = words.iter().filter(|word| **word == GUARD).count();
-        assert_eq!(guards, words.len() - LENS.iter().sum::<usize>(), "gaps are not touched");
+        let held = LENS.iter().sum::<usize>() * if params == grads { 2 } else { 1 };
+        assert_eq!(guards, words.len() - held, "gaps are not touched");
     }
 }
 
@@ -220,7 +221,7 @@ pub fn main() {
             trial(adapter, "accumulated gradients are averaged", averaged),
             trial(adapter, "clipped tensor by tensor", clipped_tensor_by_tensor),
         ];
-        for home in [BINDABLE, Home::Own { gap: 64 }, Home::Own { gap: 3 }] {
+        for home in [BINDABLE, Home::Own { gap: 64 }, Home::Own { gap: 3 }, TOGETHER] {
             let name = format!("gradients are zeroed, {home:?}");
             trials.push(trial(adapter, name, move |gpu| zeroed(gpu, home)));
         }

@@ -29,7 +29,8 @@ fn look_ahead(slow: vec4<f32>, theta: vec4<f32>, e: Now) -> vec4<f32> {
     return slow + e.alpha * (theta - slow);
 }
 
-fn average(ema: vec4<f32>, theta: vec4<f32>, e: Now) -> vec4<f32> {
+// (Not "average": a built-in function of some GLSL compilers.)
+fn averaged(ema: vec4<f32>, theta: vec4<f32>, e: Now) -> vec4<f32> {
     return ema + e.one_minus_decay * (theta - ema);
 }
 

@@ -56,6 +56,7 @@ impl Limits {
             max_compute_workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
             max_compute_invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
             max_compute_workgroup_size_x: limits.max_compute_workgroup_size_x,
+            overlapping_bindings: device.adapter_info().backend != wgpu::Backend::BrowserWebGpu,
             software: device.adapter_info().device_type == wgpu::DeviceType::Cpu,
         }
     }

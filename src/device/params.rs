@@ -116,7 +116,9 @@ impl ParamSetBuilder {
     }
 
     /// Declares a tensor in the caller's own buffers. Both need `STORAGE`, offsets are multiples of
-    /// 4 bytes, and the two buffers differ. Each distinct pair of buffers costs one dispatch a step.
+    /// 4 bytes. Each distinct pair of buffers costs one dispatch a step. Both may be ranges of one buffer; WebGPU in a
+    /// browser wants at least 288 bytes from the first of the parameters to the first of the gradients then, and takes a
+    /// dispatch for each stretch whose parameters and gradients do not lie across one another.
     /// Reading back needs `COPY_SRC`, [`ParamSet::write_param`] `COPY_DST`.
     pub fn external(
         &mut self,

@@ -14,6 +14,8 @@ use crate::error::{Error, Refusal};
 use crate::rule::{Config, SlotKind};
 use crate::wrappers::Wrappers;
 
+/// Tiles of a program at most: a table of 2 GiB.
+const MAX_TILES: u64 = 1 << 26;
 /// Vec4 before the rows in a table.
 pub(super) const HEADER: usize = 3;
 
@@ -53,15 +55,28 @@ impl Program {
             sums,
         };
         need(step.spec.name, "bytes of a binding", sizes.smallest_binding(), binding_limit, binding)?;
+        let workgroups = "max_compute_workgroups_per_dimension";
+        need(step.spec.name, "workgroups", 1, workgroups, sizes.workgroups.into())?;
+        // Each tile has a row of a table, which host memory holds too.
+        let tiles = tensors.elements() / tile;
+        need(
+            step.spec.name,
+            "tiles; ask for larger ones with `tile`",
+            tiles,
+            "limit in a program",
+            MAX_TILES,
+        )?;
         let block = |pair: &super::tensors::Pair| windows::Block {
             param_size: tensors.buffers()[pair.param].size,
             grad_size: tensors.buffers()[pair.grad].size,
             padding: pair.padding,
+            apart: pair.param == pair.grad && !limits.overlapping_bindings,
         };
         let blocks: Vec<_> = tensors.pairs().iter().map(block).collect();
         // Where there are sums, tiles are cut from each tensor's start: their tree depends on the tensors alone.
         let plan = plan(&tensors.spans(), &blocks, tensors.tensors().len(), sizes, !sums);
         step.packed = plan.packed as u32;
+        step.writes_grads |= tensors.pairs().iter().any(|pair| pair.param == pair.grad);
         let (windows, skips) = (plan.windows.len(), step.wrappers.skips());
         let ahead = options.steps_ahead.unwrap_or(1);
         if options.steps_ahead.is_some() {

@@ -21,6 +21,17 @@ impl<'de> Deserialize<'de> for Program {
     }
 }
 
+/// The hash of some bytes, as that of a program is made.
+#[cfg(feature = "export")]
+pub(crate) fn hash_of(bytes: &[u8]) -> u64 {
+    let mut hasher = Fnv(START);
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// Where FNV-1a starts.
+const START: u64 = 0xcbf2_9ce4_8422_2325;
+
 /// FNV-1a over bytes in little-endian order, with lengths of 64 bits: the same on every host.
 struct Fnv(u64);
 
@@ -95,7 +106,7 @@ impl Program {
             bytes_per_parameter,
             hash: _,
         } = self;
-        let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+        let mut hasher = Fnv(START);
         (version, optimizer, label, groups, wrappers).hash(&mut hasher);
         (buffers, layouts, modules, bindings, passes).hash(&mut hasher);
         (rows, slots, windows, factored, scratch, tensors, readings, bytes_per_parameter).hash(&mut hasher);

@@ -27,6 +27,9 @@ pub struct Limits {
     pub max_compute_invocations_per_workgroup: u32,
     /// Invocations of a workgroup in the first dimension.
     pub max_compute_workgroup_size_x: u32,
+    /// Whether one dispatch may bind overlapping ranges of a buffer to write. Vulkan, Metal, DX12 and GL let it, WebGPU in a
+    /// browser does not. It matters where parameters and gradients lie in one buffer, range by range.
+    pub overlapping_bindings: bool,
     /// Whether the device is a CPU that runs invocations in turn, and wants long runs of neighbours in each.
     pub software: bool,
 }
@@ -41,6 +44,7 @@ impl Default for Limits {
             max_compute_workgroups_per_dimension: 65535,
             max_compute_invocations_per_workgroup: 256,
             max_compute_workgroup_size_x: 256,
+            overlapping_bindings: false,
             software: false,
         }
     }

@@ -44,6 +44,8 @@ mod text;
 mod windows;
 mod wiring;
 
+#[cfg(feature = "export")]
+pub(crate) use check::hash_of;
 pub use clock::{Clock, NextStep, Write};
 #[cfg(any(feature = "reference", test))]
 pub(crate) use factored::{BLOCK, FEW_ROWS};

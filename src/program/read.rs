@@ -129,6 +129,7 @@ impl Program {
             max_compute_workgroups_per_dimension: workgroups,
             max_compute_invocations_per_workgroup: width,
             max_compute_workgroup_size_x: width,
+            overlapping_bindings: false,
             software: false,
         }
     }

@@ -85,6 +85,8 @@ pub(crate) struct Step<'a> {
     /// The rule's text, or what an option puts in its place.
     pub wgsl: &'a str,
     pub wrappers: Wrappers,
+    /// Whether gradients are bound to write: they are zeroed, or some lie in the buffer of their parameters.
+    pub writes_grads: bool,
     pub shape: Shape,
     /// Whether an invocation may take more than one vec4 of a tile.
     pub loops: bool,
@@ -135,6 +137,7 @@ impl<'a> Step<'a> {
             spec,
             wgsl: options.wgsl.as_deref().unwrap_or(spec.wgsl),
             wrappers: options.wrappers,
+            writes_grads: options.wrappers.zero_grad,
             shape: options.shape.unwrap_or_else(|| Shape::for_device(limits)).check()?,
             loops: true,
             packed: 8,

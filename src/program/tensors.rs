@@ -1,9 +1,9 @@
 //! The tensors of a model and where they lie: in arenas that are laid out here, or in buffers of the host's. Pure: names,
 //! shapes and bytes, no device.
 
-use super::ELEMENT;
 use super::limits::Limits;
 use super::windows::Span;
+use super::{ELEMENT, VEC4};
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -145,13 +145,16 @@ impl Tensors {
                 Some((param, grad)) => {
                     check_own(name, "parameter", param, own, len)?;
                     check_own(name, "gradient", grad, own, len)?;
-                    if param.buffer == grad.buffer {
+                    if !can_bind(param, grad, len, limits) {
+                        let alignment = limits.min_storage_buffer_offset_alignment;
                         return Err(Error::Buffer {
                             tensor: name.clone(),
                             role: "gradient",
-                            problem: "is its parameter buffer too; a dispatch cannot write a buffer that \
-                                      it also binds for reading, so the two must differ"
-                                .into(),
+                            problem: format!(
+                                "is its parameter buffer too, and this device binds the two apart: leave \
+                                 {} bytes from the one's first byte to the other's",
+                                alignment + 2 * VEC4 as u32
+                            ),
                         });
                     }
                     let key = (param.buffer, grad.buffer);
@@ -311,6 +314,18 @@ fn place_in_arena(
     }
 }
 
+/// Whether ranges of both places can be bound that do not overlap, where one buffer holds both and the device asks for it.
+/// Bindings start at multiples of the alignment and are of whole vec4.
+fn can_bind(param: Place, grad: Place, len: usize, limits: &Limits) -> bool {
+    let alignment = u64::from(limits.min_storage_buffer_offset_alignment).max(ELEMENT);
+    let (first, second) = (param.offset.min(grad.offset), param.offset.max(grad.offset));
+    param.buffer != grad.buffer
+        || limits.overlapping_bindings
+        // All of it at once, or else part by part, down to a vec4, wherever that lies.
+        || second - second % alignment >= (first + ELEMENT * len as u64).next_multiple_of(VEC4)
+        || second - first >= alignment + 2 * VEC4
+}
+
 /// Refuses a buffer of the host's that cannot hold the tensor.
 fn check_own(tensor: &str, role: &'static str, place: Place, own: &[u64], len: usize) -> Result<(), Error> {
     let refuse = |problem: String| Err(Error::Buffer { tensor: tensor.into(), role, problem });
@@ -324,5 +339,34 @@ fn check_own(tensor: &str, role: &'static str, place: Place, own: &[u64], len: u
     match place.offset.checked_add(bytes) {
         Some(end) if end <= *size => Ok(()),
         _ => refuse(format!("has {size} bytes, but {bytes} are needed from byte {} on", place.offset)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tensor of 8 elements in one buffer, with its parameters and gradients from these bytes on.
+    fn both(param: u64, grad: u64, limits: Limits) -> Result<Tensors, Error> {
+        let place = |offset| Place { buffer: 0, offset };
+        let own = Some((place(param), place(grad)));
+        let tensor = Declared { name: "w".into(), shape: vec![8], group: 0, own };
+        Tensors::lay_out(&["all"], &[tensor], &[1024], Packing::default(), &limits)
+    }
+
+    #[test]
+    fn one_buffer_holds_both_where_they_can_be_bound() {
+        let browser = Limits::default();
+        let native = Limits { overlapping_bindings: true, ..browser };
+        assert!(both(0, 32, native).is_ok() && both(900, 4, native).is_ok());
+        for (param, grad) in [(0, 256), (256, 0), (224, 256), (4, 292), (100, 388)] {
+            assert!(both(param, grad, browser).is_ok(), "{param} {grad}");
+        }
+        for (param, grad) in [(0, 32), (0, 252), (228, 260), (260, 228)] {
+            let refused = both(param, grad, browser).unwrap_err().to_string();
+            assert!(refused.contains("parameter buffer too") && refused.contains("288 bytes"), "{refused}");
+        }
+        let shared = both(0, 28, native).unwrap_err().to_string();
+        assert!(shared.contains("parameter and gradient"), "{shared}");
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn module(step: &Step<'_>, kind: &PassKind, access: Access) -> String
         ),
     };
     // All modules over a window share one bind group layout, so that they share a bind group.
-    parts.push(if step.wrappers.zero_grad {
+    parts.push(if step.writes_grads {
         reads.replace("var<storage, read> grads", "var<storage, read_write> grads")
     } else {
         reads.into()
@@ -416,7 +416,7 @@ fn update_vec4(step: &Step<'_>, kind: &PassKind) -> String {
         lines.push("}".into());
     }
     if let Some(ema) = element(step, slots.len() + 1) {
-        lines.push(format!("{ema} = average(select({ema}, start, tile.steps == 0u), theta, now);"));
+        lines.push(format!("{ema} = averaged(select({ema}, start, tile.steps == 0u), theta, now);"));
     }
     lines.push("return theta;".into());
     let parameters = "tile: Tile, i: u32, start: vec4<f32>, gradient: vec4<f32>, row: Row";

@@ -32,6 +32,8 @@ pub(crate) struct Block {
     /// Elements of padding between neighbours that belong to nobody else, so that tiles may run
     /// across them. 0 in the caller's own buffers.
     pub padding: u64,
+    /// Whether both are one buffer, of which a window must bind ranges that do not overlap.
+    pub apart: bool,
 }
 
 /// What the device allows a window and a tile to be.
@@ -213,6 +215,12 @@ impl Builder<'_> {
         let state_capacity = capacity / self.sizes.packed_slots.max(1) / 4 * 4;
         let param_start = align_down(param * ELEMENT, self.sizes.alignment);
         let grad_start = align_down(grad * ELEMENT, self.sizes.alignment);
+        // Whether the ranges of a window that takes so many more can be bound.
+        let apart = |params: &Range<u64>, grads: &Range<u64>, take: u64| {
+            let params = params.start..params.end.max((param + take) * ELEMENT);
+            let grads = grads.start.min(grad_start)..grads.end.max((grad + take) * ELEMENT);
+            !self.blocks[block].apart || whole(&params) <= grads.start || whole(&grads) <= params.start
+        };
         if let Some(draft) = self.drafts.last().filter(|draft| draft.block == block) {
             let grad_start = draft.grad.start.min(grad_start);
             let grads_fit = draft.grad.end - grad_start <= capacity * ELEMENT;
@@ -220,11 +228,9 @@ impl Builder<'_> {
                 .saturating_sub(param)
                 .min((grad_start / ELEMENT + capacity).saturating_sub(grad))
                 .min(state_capacity.saturating_sub(start_of_slots(draft.state, left)));
-            if grads_fit && room >= left {
-                return left;
-            }
-            if grads_fit && room >= self.sizes.tile {
-                return room / self.sizes.tile * self.sizes.tile;
+            let take = if room >= left { left } else { room / self.sizes.tile * self.sizes.tile };
+            if grads_fit && take > 0 && apart(&draft.param, &draft.grad, take) {
+                return take;
             }
         }
         self.drafts.push(Draft {
@@ -236,11 +242,17 @@ impl Builder<'_> {
         });
         let slack = (param - param_start / ELEMENT).max(grad - grad_start / ELEMENT);
         let room = (capacity - slack).min(state_capacity);
-        match room {
+        let mut take = match room {
             room if room >= left => left,
             room if room >= self.sizes.tile => room / self.sizes.tile * self.sizes.tile,
             room => room / 4 * 4,
+        };
+        // Gradients right behind their parameters start in the last 256 bytes of these: half of them does not reach so far.
+        let (params, grads) = (param_start..param_start, grad_start..grad_start);
+        while take > 4 && !apart(&params, &grads, take) {
+            take = (take / 2).next_multiple_of(4);
         }
+        take
     }
 
     /// Notes which tensors the elements `range` of a run (which starts at `origin`) belong to.
@@ -267,7 +279,6 @@ impl Builder<'_> {
         let largest_small = sizes.shape.small(sizes.tile, packed);
         let window = |mut draft: Draft| {
             let block = &self.blocks[draft.block];
-            let whole = |range: &Range<u64>| range.end.next_multiple_of(4 * ELEMENT);
             let aligned = draft.tiles.iter().all(|(param, grad, _)| param % 4 == 0 && grad % 4 == 0);
             let fits = whole(&draft.param) <= block.param_size && whole(&draft.grad) <= block.grad_size;
             // Storage offsets may be aligned to less than a vec4 on some devices.
@@ -306,6 +317,11 @@ impl Builder<'_> {
 /// Where the slots of a run start behind others: those of long ones at 128 bytes, as GPUs read memory.
 fn start_of_slots(at: u64, len: u64) -> u64 {
     if len < 4096 { at } else { at.next_multiple_of(32) }
+}
+
+/// The end of a range, of whole vec4.
+fn whole(range: &Range<u64>) -> u64 {
+    range.end.next_multiple_of(4 * ELEMENT)
 }
 
 fn align_down(bytes: u64, alignment: u64) -> u64 {
@@ -352,7 +368,7 @@ mod tests {
                 span
             }).collect();
             let size = at.next_multiple_of(4) * ELEMENT;
-            let blocks = [Block { param_size: size, grad_size: size, padding: padding - 1 }];
+            let blocks = [Block { param_size: size, grad_size: size, padding: padding - 1, apart: false }];
             let sizes = Sizes { packed_slots, ..sizes() };
             let plan = plan(&spans, &blocks, spans.len(), sizes, merge);
 
@@ -410,7 +426,7 @@ mod tests {
             |i: u64| Span { block: 0, param: i * 64, grad: i * 64, len: 10, group: 0, tensor: i as u32 };
         let spans: Vec<Span> = (0..10_000).map(span).collect();
         let size = 640_000 * ELEMENT;
-        let blocks = [Block { param_size: size, grad_size: size, padding: 63 }];
+        let blocks = [Block { param_size: size, grad_size: size, padding: 63, apart: false }];
         let sizes = Sizes { binding: 1 << 27, ..sizes() };
         assert_eq!(plan(&spans, &blocks, 10_000, sizes, true).windows[0].tiles.len(), 625);
     }
@@ -419,7 +435,8 @@ mod tests {
     fn positions_in_a_window_fit_their_words() {
         let len = (1u64 << 33) + 4;
         let span = Span { block: 0, param: 0, grad: 0, len, group: 0, tensor: 0 };
-        let blocks = [Block { param_size: len * ELEMENT, grad_size: len * ELEMENT, padding: 0 }];
+        let blocks =
+            [Block { param_size: len * ELEMENT, grad_size: len * ELEMENT, padding: 0, apart: false }];
         let sizes = Sizes { binding: 1 << 40, packed_slots: 1, tile: 1 << 20, ..sizes() };
         let plan = plan(&[span], &blocks, 1, sizes, true);
         assert_eq!(plan.windows.iter().map(|window| window.state).collect::<Vec<_>>(), [1 << 32, 1 << 32, 4]);
@@ -430,10 +447,39 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// Of one buffer, ranges are bound that do not overlap, wherever they start.
+        #[test]
+        fn one_buffer_is_bound_apart(
+            tensors in prop::collection::vec((1u64..3000, 0u64..70, 72u64..4000, 0u32..2), 1..12),
+            tile in prop::sample::select(vec![256u64, 1024]),
+        ) {
+            let mut at = 0;
+            let spans: Vec<Span> = (0..).zip(&tensors).map(|(tensor, &(len, before, gap, group))| {
+                let (param, grad) = (at + before, at + before + len.max(gap));
+                at = grad + len;
+                Span { block: 0, param, grad, len, group, tensor }
+            }).collect();
+            let size = at.next_multiple_of(4) * ELEMENT;
+            let blocks = [Block { param_size: size, grad_size: size, padding: 0, apart: true }];
+            let plan = plan(&spans, &blocks, spans.len(), Sizes { tile, ..sizes() }, true);
+            let mut elements = 0;
+            for window in &plan.windows {
+                prop_assert!(window.param.end <= window.grad.start || window.grad.end <= window.param.start);
+                for tile in &window.tiles {
+                    let of_tile = u64::from(tile.param + tile.count) * ELEMENT;
+                    prop_assert!(window.param.start + of_tile <= window.param.end);
+                    elements += u64::from(tile.count);
+                }
+            }
+            prop_assert_eq!(elements, spans.iter().map(|span| span.len).sum::<u64>());
+        }
+    }
+
     #[test]
     fn callers_gradients_may_lie_in_another_order() {
         let span = |tensor: u32, param, grad| Span { block: 0, param, grad, len: 100, group: 0, tensor };
-        let blocks = [Block { param_size: 4096, grad_size: 4096, padding: 0 }];
+        let blocks = [Block { param_size: 4096, grad_size: 4096, padding: 0, apart: false }];
         let plan = plan(&[span(0, 0, 300), span(1, 100, 0)], &blocks, 2, sizes(), true);
         let tiles: Vec<_> = plan
             .windows

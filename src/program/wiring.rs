@@ -79,7 +79,7 @@ impl<C: Config> Assembly<'_, C> {
         let count = self.step.factored_binding() + u32::from(self.step.spec.is_factored());
         let kind = |binding: u32| match binding {
             bindings::RECORD => Binding::Record,
-            bindings::GRADS if !self.step.wrappers.zero_grad => Binding::ReadOnly,
+            bindings::GRADS if !self.step.writes_grads => Binding::ReadOnly,
             _ => Binding::ReadWrite,
         };
         (0..count).map(kind).collect()

@@ -18,7 +18,14 @@ pub enum Home {
     Own {
         gap: usize,
     },
+    /// In one buffer, each tensor's gradients behind its parameters, `gap` elements between any two.
+    One {
+        gap: usize,
+    },
 }
+
+/// The closest that a browser binds parameters and gradients in one buffer, and one element that spoils the alignment.
+pub const TOGETHER: Home = Home::One { gap: 73 };
 
 pub const BINDABLE: Home = Home::Arena(Packing::Bindable);
 
@@ -31,7 +38,8 @@ pub struct Run<'a> {
     pub params: ParamSet,
     pub optimizer: Optimizer<AnyRule>,
     pub tensors: Vec<TensorId>,
-    pub own: Option<(wgpu::Buffer, wgpu::Buffer)>,
+    /// The caller's buffers, and where each tensor's parameters and gradients start in them.
+    pub own: Option<([wgpu::Buffer; 2], Vec<[usize; 2]>)>,
     host: Vec<HostState>,
     wrappers: Wrappers,
     configs: Vec<AnyRule>,
@@ -125,23 +133,29 @@ impl<'a> Run<'a> {
                 };
                 tensors.iter().enumerate().map(add).collect()
             }
-            Home::Own { gap } => {
-                let total: usize = gap + tensors.iter().map(|(len, _)| len + gap).sum::<usize>();
-                let (param, grad) = (guarded_buffer(gpu, total), guarded_buffer(gpu, total));
+            Home::Own { gap } | Home::One { gap } => {
+                let one = matches!(home, Home::One { .. });
                 let mut at = gap;
-                let mut ids = vec![];
-                for (i, (len, group)) in tensors.iter().enumerate() {
-                    let range = |buffer| BufferRange::new(buffer, at as u64 * 4);
-                    ids.push(builder.external(
-                        format!("tensor {i}"),
-                        shape(*len),
-                        groups[*group],
-                        range(&param),
-                        range(&grad),
-                    ));
+                let mut next = |len: usize| {
                     at += len + gap;
-                }
-                own = Some((param, grad));
+                    at - len - gap
+                };
+                let starts: Vec<[usize; 2]> = tensors
+                    .iter()
+                    .map(|(len, _)| {
+                        let param = next(*len);
+                        [param, if one { next(*len) } else { param }]
+                    })
+                    .collect();
+                let param = guarded_buffer(gpu, at);
+                let grad = if one { param.clone() } else { guarded_buffer(gpu, at) };
+                let add = |((i, (len, group)), starts): ((usize, &(usize, usize)), &[usize; 2])| {
+                    let range = |buffer, start: usize| BufferRange::new(buffer, start as u64 * 4);
+                    let (param, grad) = (range(&param, starts[0]), range(&grad, starts[1]));
+                    builder.external(format!("tensor {i}"), shape(*len), groups[*group], param, grad)
+                };
+                let ids = tensors.iter().enumerate().zip(&starts).map(add).collect();
+                own = Some(([param, grad], starts));
                 ids
             }
         };
