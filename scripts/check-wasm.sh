@@ -20,7 +20,7 @@ if cargo tree --quiet -p wgpu-optim --no-default-features -e normal | grep -E "w
     exit 1
 fi
 
-. scripts/wasm-tools.sh
+. scripts/tools.sh
 need_packages node=nodejs
 wasm_cargo build --release -p web-check-pure
 node web-check/pure/run.mjs target/wasm/wasm32-unknown-unknown/release/web_check_pure.wasm

@@ -15,7 +15,7 @@ cannot() {
     exit
 }
 
-. scripts/wasm-tools.sh
+. scripts/tools.sh
 need_chromium
 need_packages node=nodejs npm=npm
 need_wasm_bindgen

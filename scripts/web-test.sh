@@ -10,7 +10,7 @@ cannot() {
     exit 1
 }
 
-. scripts/wasm-tools.sh
+. scripts/tools.sh
 need_chromium
 scripts/web.sh
 (cd web && npm pack --dry-run --silent >/dev/null)

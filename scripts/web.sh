@@ -11,7 +11,7 @@ cannot() {
     exit 1
 }
 
-. scripts/wasm-tools.sh
+. scripts/tools.sh
 need_packages node=nodejs npm=npm
 need_wasm_bindgen
 (cd web && npm ci --silent --no-audit --no-fund) || cannot "no TypeScript"

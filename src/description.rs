@@ -138,6 +138,30 @@ impl Description {
         Ok(())
     }
 
+    /// Sets a number of a group's rule by its name, from the next step on: as [`change_group`](Self::change_group), and
+    /// cheap enough for every step of a schedule.
+    ///
+    /// # Errors
+    /// [`Error::UnknownHandle`] for a group that is not there, [`Error::Json`] for a number that its rule does not have,
+    /// [`Error::Config`] for a value outside its range.
+    pub fn set(&mut self, index: usize, number: &str, value: f64) -> Result<(), Error> {
+        let count = self.program.groups.len();
+        let (label, optimizer) = (self.program.groups.get(index).cloned(), &self.program.optimizer);
+        let (Some(label), Some(group)) = (label, self.clock.group_mut(index)) else {
+            return Err(Error::UnknownHandle { what: "group", index, count });
+        };
+        let mut name = None;
+        let mut known = vec![];
+        group.rule_mut().numbers(&mut |own, _, _| {
+            known.push(own);
+            name = name.or((own == number).then_some(own));
+        });
+        let unknown =
+            || format!("group \"{label}\": there is no number \"{number}\"; there are {}", known.join(", "));
+        let name = name.ok_or_else(|| Error::Json { name: optimizer.clone(), reason: unknown() })?;
+        group.set(name, value).map_err(|refusal| Error::Config { group: label, refusal })
+    }
+
     /// Changes numbers of what stands around the rule, from the next step on, which checks them.
     ///
     /// # Errors
@@ -235,6 +259,13 @@ mod tests {
         assert_eq!(described.clock.groups()[0].get("lr"), Some(0.5));
         assert_eq!(described.clock.wrappers().max_grad_norm, Some(2.0));
         assert!(described.clock.next_step().is_ok());
+        described.set(0, "beta1", 0.8).unwrap();
+        assert_eq!(described.clock.groups()[0].get("beta1"), Some(0.8));
+        assert!(
+            described.set(0, "beta1", 1.0).unwrap_err().to_string().starts_with("group 'all': beta1 = 1")
+        );
+        assert!(described.set(0, "beta9", 0.5).unwrap_err().to_string().contains("beta9"));
+        assert!(described.set(1, "lr", 0.5).is_err());
         let refused = described.change_group(0, r#"{"lr": -1}"#).unwrap_err().to_string();
         assert!(refused.starts_with("group 'all': lr = -1 is refused"), "{refused}");
         assert!(described.change_group(1, "{}").is_err());

@@ -178,6 +178,26 @@ pub enum Error {
         reason: String,
     },
 
+    /// A language that programs are not translated to.
+    #[error("unknown language '{name}'; known are {known}")]
+    UnknownLanguage {
+        /// The name that was asked for.
+        name: String,
+        /// The known names, separated by commas.
+        known: String,
+    },
+
+    /// A text of the caller's that cannot be translated.
+    #[error("module '{module}' cannot be translated to {language}: {reason}")]
+    Translation {
+        /// Label of the module.
+        module: String,
+        /// The language.
+        language: &'static str,
+        /// The translator's message.
+        reason: String,
+    },
+
     /// The device refused what it was asked to make: a pipeline of a rule that does not compile, a buffer, a bind group.
     #[error("{what} was refused by the device: {reason}")]
     Refused {

@@ -44,6 +44,8 @@ mod description;
 #[cfg(feature = "wgpu")]
 mod device;
 mod error;
+#[cfg(feature = "export")]
+pub mod export;
 mod json;
 pub mod program;
 #[cfg(any(feature = "reference", test))]

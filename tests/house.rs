@@ -15,6 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("rules", &["rule", "wrappers", "error", "json"]),
     ("program", &["arithmetic", "rule", "wrappers", "error"]),
     ("description", &["rule", "rules", "program", "error", "json"]),
+    ("export", &["program", "error"]),
     ("reference", &["arithmetic", "rule", "wrappers", "program", "error"]),
     ("device", &["rule", "wrappers", "program", "error"]),
     ("validate", &["arithmetic", "rule", "rules", "wrappers", "program", "reference", "device", "error"]),

@@ -18,6 +18,8 @@ pub struct Composed<'a> {
     pub program: &'a Program,
     pub layout: &'a [Binding],
     pub text: &'a program::Module,
+    /// Its number in the program.
+    pub index: usize,
     /// Whether its windows read vec4.
     pub vec4: bool,
     pub module: Module,
@@ -94,12 +96,12 @@ pub fn each_module(config: &AnyRule, check: fn(&Composed)) {
 /// Checks each text once.
 pub fn each_module_of(config: &AnyRule, program: &Program, vec4: bool, check: fn(&Composed)) {
     let mut seen = BTreeSet::new();
-    for text in &program.modules {
+    for (index, text) in program.modules.iter().enumerate() {
         assert!(seen.insert(&text.wgsl), "a text stands twice");
         let (module, info) = parse(&text.wgsl);
         let rule = wgpu_optim::rule::Config::rule(config);
         let layout = &program.layouts[text.layout as usize];
-        check(&Composed { rule, program, layout, text, vec4, module, info });
+        check(&Composed { rule, program, layout, text, index, vec4, module, info });
     }
 }
 

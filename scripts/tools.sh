@@ -1,4 +1,4 @@
-# Sourced by scripts for the browser, after `cannot REASON` was defined: installs what they need where it is missing.
+# Sourced by scripts, after `cannot REASON` was defined: installs what they need where it is missing.
 
 export PATH="$PWD/target/tools/bin:$PATH"
 
@@ -27,4 +27,19 @@ need_wasm_bindgen() {
     echo "installing wasm-bindgen $version"
     # Without --locked: its lock file does not resolve.
     cargo install --quiet --root target/tools --version "$version" wasm-bindgen-cli || cannot "no wasm-bindgen $version"
+}
+
+# Slang's compiler reads HLSL. Its package for Python holds it; nothing of Python is used.
+need_slang() {
+    command -v slangc >/dev/null && return 0
+    echo "installing Slang"
+    local folder=target/tools/slang version=1.3.22
+    need_packages python3=python3 pip3=python3-pip
+    rm -rf "$folder" && mkdir -p "$folder" target/tools/bin
+    python3 -m pip download --quiet --no-deps --only-binary :all: --dest "$folder" "slangtorch==$version" || cannot "no Slang"
+    python3 -m zipfile -e "$folder"/*.whl "$folder"
+    chmod +x "$folder/slangtorch/bin/slangc"
+    printf '#!/bin/sh\nLD_LIBRARY_PATH=%q exec %q "$@"\n' "$PWD/$folder/slangtorch/bin" "$PWD/$folder/slangtorch/bin/slangc" \
+        >target/tools/bin/slangc
+    chmod +x target/tools/bin/slangc
 }

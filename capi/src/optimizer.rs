@@ -1,0 +1,290 @@
+//! An optimizer as C holds it: the core's, and in C's shape everything that is asked for.
+
+use crate::guard::{Failure, WGPU_OPTIM_OUT_OF_TURN, WGPU_OPTIM_UNKNOWN, utf8};
+use crate::types::*;
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, c_char};
+use wgpu_optim::Description;
+use wgpu_optim::export::{Language, translate};
+use wgpu_optim::program::{Binding, Slice, Usage};
+
+/// An optimizer. One thread at a time may use it.
+pub struct WgpuOptim {
+    pub(crate) described: Description,
+    /// Texts that C has pointers to.
+    texts: Texts,
+    layouts: Vec<Box<[u32]>>,
+    bindings: Vec<Box<[WgpuOptimSlice]>>,
+    persistent: Vec<(String, Box<[WgpuOptimSlice]>)>,
+    readings: Vec<(String, Box<[WgpuOptimSlice]>)>,
+    code: BTreeMap<(usize, Language), Code>,
+    /// Of the step made last.
+    bytes: Vec<u8>,
+    writes: Vec<WgpuOptimWrite>,
+}
+
+/// What a [`WgpuOptimCode`] points to.
+struct Code {
+    words: Box<[u32]>,
+    size: usize,
+    entry_point: CString,
+    lengths: Box<[u32]>,
+    lengths_at: u32,
+    workgroups_at: u32,
+}
+
+/// Labels and names, each ended by a zero.
+struct Texts {
+    buffers: Vec<CString>,
+    modules: Vec<CString>,
+    tensors: Vec<CString>,
+    persistent: Vec<CString>,
+}
+
+/// A zero inside a name would end it: what stands before it is kept.
+fn ended(text: &str) -> CString {
+    let end = text.find('\0').unwrap_or(text.len());
+    CString::new(&text[..end]).unwrap_or_default()
+}
+
+fn slice(slice: &Slice) -> WgpuOptimSlice {
+    WgpuOptimSlice { buffer: slice.buffer as usize, offset: slice.offset, size: slice.size }
+}
+
+fn slices(all: &[Slice]) -> Box<[WgpuOptimSlice]> {
+    all.iter().map(slice).collect()
+}
+
+/// What has this index among things of one kind.
+fn find<'a, T>(all: &'a [T], what: &str, index: usize) -> Result<&'a T, Failure> {
+    all.get(index).ok_or_else(|| Failure::unknown(what, index, all.len()))
+}
+
+fn pointer(text: &CString) -> *const c_char {
+    text.as_ptr()
+}
+
+impl WgpuOptim {
+    pub(crate) fn new(described: Description) -> Self {
+        let program = &described.program;
+        let kind = |binding: &Binding| match binding {
+            Binding::ReadOnly => WGPU_OPTIM_BINDING_READ_ONLY,
+            Binding::ReadWrite => WGPU_OPTIM_BINDING_READ_WRITE,
+            Binding::Record => WGPU_OPTIM_BINDING_RECORD,
+        };
+        let persistent: Vec<_> =
+            program.persistent().into_iter().map(|words| (words.name, slices(&words.slices))).collect();
+        let readings = program.readings.iter().map(|words| (words.name.clone(), slices(&words.slices)));
+        let texts = Texts {
+            buffers: program.buffers.iter().map(|buffer| ended(&buffer.label)).collect(),
+            modules: program.modules.iter().map(|module| ended(&module.label)).collect(),
+            tensors: program.tensors.iter().map(|tensor| ended(&tensor.name)).collect(),
+            persistent: persistent.iter().map(|(name, _)| ended(name)).collect(),
+        };
+        Self {
+            texts,
+            layouts: program.layouts.iter().map(|layout| layout.iter().map(kind).collect()).collect(),
+            bindings: program.bindings.iter().map(|group| slices(&group.slices)).collect(),
+            readings: readings.collect(),
+            persistent,
+            code: BTreeMap::new(),
+            bytes: vec![],
+            writes: vec![],
+            described,
+        }
+    }
+
+    pub(crate) fn counts(&self) -> WgpuOptimCounts {
+        let program = &self.described.program;
+        WgpuOptimCounts {
+            buffers: program.buffers.len(),
+            layouts: program.layouts.len(),
+            modules: program.modules.len(),
+            bindings: program.bindings.len(),
+            passes: program.passes.len(),
+            groups: program.groups.len(),
+            tensors: program.tensors.len(),
+            persistent: self.persistent.len(),
+            steps_ahead: self.described.clock.steps_ahead(),
+            state_bytes: program.state_bytes(),
+            hash: program.hash(),
+        }
+    }
+
+    pub(crate) fn buffer(&self, index: usize) -> Result<WgpuOptimBuffer, Failure> {
+        let buffer = find(&self.described.program.buffers, "buffer", index)?;
+        let is_made = self.described.tensors.buffers().get(index).is_some_and(|arena| arena.is_made);
+        Ok(WgpuOptimBuffer {
+            label: pointer(&self.texts.buffers[index]),
+            size: buffer.size,
+            usage: match buffer.usage {
+                Usage::Given if is_made => WGPU_OPTIM_USAGE_ARENA,
+                Usage::Given => WGPU_OPTIM_USAGE_OWN,
+                Usage::Storage => WGPU_OPTIM_USAGE_STORAGE,
+                Usage::Uniform => WGPU_OPTIM_USAGE_UNIFORM,
+            },
+            filled: (!buffer.contents.is_empty()).into(),
+        })
+    }
+
+    /// Writes what a buffer holds at first into zeros, as many as it has bytes.
+    pub(crate) fn fill(&self, index: usize, bytes: &mut [u8]) {
+        for fill in &self.described.program.buffers[index].contents {
+            let words: Vec<u8> = fill.words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+            let times = bytes[fill.at as usize..].chunks_exact_mut(words.len().max(1));
+            for to in times.take(fill.times as usize) {
+                to.copy_from_slice(&words);
+            }
+        }
+    }
+
+    pub(crate) fn layout(&self, index: usize) -> Result<WgpuOptimLayout, Failure> {
+        let kinds = find(&self.layouts, "layout", index)?;
+        Ok(WgpuOptimLayout { kinds: kinds.as_ptr(), count: kinds.len() })
+    }
+
+    pub(crate) fn module(&self, index: usize) -> Result<WgpuOptimModule, Failure> {
+        let module = find(&self.described.program.modules, "module", index)?;
+        let label = pointer(&self.texts.modules[index]);
+        let layout = module.layout as usize;
+        Ok(WgpuOptimModule { label, layout, invocations: module.invocations })
+    }
+
+    /// Translated when it is first asked for.
+    pub(crate) fn code(&mut self, index: usize, language: u32) -> Result<WgpuOptimCode, Failure> {
+        let language = *find(&Language::ALL, "language", language as usize)?;
+        if !self.code.contains_key(&(index, language)) {
+            let code = translate(&self.described.program, index, language)?;
+            // A zero behind a text.
+            let mut words = vec![0u32; code.bytes.len() / 4 + 1];
+            for (word, bytes) in words.iter_mut().zip(code.bytes.chunks(4)) {
+                let mut four = [0; 4];
+                four[..bytes.len()].copy_from_slice(bytes);
+                *word = u32::from_ne_bytes(four);
+            }
+            let (lengths_at, lengths) = code.lengths.unwrap_or_default();
+            let made = Code {
+                words: words.into(),
+                size: code.bytes.len(),
+                entry_point: ended(&code.entry_point),
+                lengths: lengths.into(),
+                lengths_at,
+                workgroups_at: code.workgroups.unwrap_or(0),
+            };
+            self.code.insert((index, language), made);
+        }
+        let code = &self.code[&(index, language)];
+        Ok(WgpuOptimCode {
+            bytes: code.words.as_ptr().cast(),
+            size: code.size,
+            entry_point: pointer(&code.entry_point),
+            lengths: code.lengths.as_ptr(),
+            length_count: code.lengths.len(),
+            lengths_at: code.lengths_at,
+            workgroups_at: code.workgroups_at,
+        })
+    }
+
+    pub(crate) fn bindings(&self, index: usize) -> Result<WgpuOptimBindings, Failure> {
+        let slices = find(&self.bindings, "bind group", index)?;
+        let layout = self.described.program.bindings[index].layout as usize;
+        Ok(WgpuOptimBindings { layout, slices: slices.as_ptr(), count: slices.len() })
+    }
+
+    pub(crate) fn pass(&self, index: usize) -> Result<WgpuOptimPass, Failure> {
+        let pass = find(&self.described.program.passes, "pass", index)?;
+        let (module, bindings) = (pass.module as usize, pass.bindings as usize);
+        Ok(WgpuOptimPass { module, bindings, workgroups: pass.workgroups })
+    }
+
+    pub(crate) fn tensor(&self, index: usize) -> Result<WgpuOptimTensor, Failure> {
+        let tensor = find(self.described.tensors.tensors(), "tensor", index)?;
+        let (param, grad) = self.described.tensors.places(tensor);
+        let elements = tensor.len as u64;
+        let slice = |place: wgpu_optim::program::Place| WgpuOptimSlice {
+            buffer: place.buffer,
+            offset: place.offset,
+            size: 4 * elements,
+        };
+        Ok(WgpuOptimTensor {
+            name: pointer(&self.texts.tensors[index]),
+            group: tensor.group,
+            elements,
+            param: slice(param),
+            grad: slice(grad),
+        })
+    }
+
+    pub(crate) fn persistent(&self, index: usize) -> Result<WgpuOptimWords, Failure> {
+        let (_, slices) = find(&self.persistent, "persistent words", index)?;
+        let name = pointer(&self.texts.persistent[index]);
+        Ok(WgpuOptimWords { name, slices: slices.as_ptr(), count: slices.len() })
+    }
+
+    /// Persistent words and readings by their name.
+    pub(crate) fn words(&self, name: &CStr) -> Result<WgpuOptimWords, Failure> {
+        let own = utf8(name, "name")?;
+        let mut all = self.persistent.iter().chain(&self.readings);
+        let unknown = || Failure::new(WGPU_OPTIM_UNKNOWN, format!("there are no words \"{own}\""));
+        let (_, slices) = all.find(|(known, _)| known == own).ok_or_else(unknown)?;
+        // The name is the caller's and may not live as long.
+        let name = std::ptr::null();
+        Ok(WgpuOptimWords { name, slices: slices.as_ptr(), count: slices.len() })
+    }
+
+    /// A number of a group's rule.
+    pub(crate) fn number(&self, group: usize, name: &CStr) -> Result<f64, Failure> {
+        let name = utf8(name, "name")?;
+        let rule = find(self.described.clock.groups(), "group", group)?;
+        let unknown = || {
+            let text = format!("optimizer '{}' has no number \"{name}\"", rule.name());
+            Failure::new(WGPU_OPTIM_UNKNOWN, text)
+        };
+        rule.get(name).ok_or_else(unknown)
+    }
+
+    /// Where the count is that wants to be read; no bytes where none is.
+    pub(crate) fn wants_count(&self) -> WgpuOptimSlice {
+        let none = WgpuOptimSlice { buffer: 0, offset: 0, size: 0 };
+        self.described.clock.wants_count().as_ref().map_or(none, slice)
+    }
+
+    pub(crate) fn observe(&mut self, recorded: u64, count: u32) -> Result<(), Failure> {
+        let clock = &mut self.described.clock;
+        if recorded > clock.recorded() {
+            let text = format!("{recorded} steps were observed, but {} are recorded", clock.recorded());
+            return Err(Failure::new(WGPU_OPTIM_OUT_OF_TURN, text));
+        }
+        clock.observe(recorded, count);
+        Ok(())
+    }
+
+    /// Makes the step of this number, 1 for the first.
+    pub(crate) fn next_step(&mut self, step: u64) -> Result<WgpuOptimStep, Failure> {
+        let recorded = self.described.clock.recorded();
+        if step != recorded + 1 {
+            let text = format!(
+                "step {step} was asked for, but {recorded} are recorded: the next is {}",
+                recorded + 1
+            );
+            return Err(Failure::new(WGPU_OPTIM_OUT_OF_TURN, text));
+        }
+        self.writes.clear();
+        self.bytes.clear();
+        let next = self.described.clock.next_step()?;
+        for write in next.writes() {
+            self.bytes.extend_from_slice(write.bytes);
+            let (buffer, size) = (write.buffer as usize, write.bytes.len());
+            let bytes = std::ptr::null();
+            self.writes.push(WgpuOptimWrite { buffer, offset: write.offset, bytes, size });
+        }
+        let record = next.record();
+        // The bytes lie still from here on.
+        let mut rest = &self.bytes[..];
+        for write in &mut self.writes {
+            write.bytes = rest.as_ptr();
+            rest = &rest[write.size..];
+        }
+        Ok(WgpuOptimStep { writes: self.writes.as_ptr(), count: self.writes.len(), record })
+    }
+}

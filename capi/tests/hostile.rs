@@ -1,0 +1,398 @@
+//! Claim: whatever C passes in, a call ends with a status and a text; nothing is written to a result that failed, and nothing
+//! beside the memory that was given. `FUZZ_SECONDS` says for how long the last test goes on; `make capi-test` runs all of this
+//! under AddressSanitizer.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::ffi::{CStr, CString, c_char};
+use std::mem::MaybeUninit;
+use std::ptr::{null, null_mut};
+use std::time::{Duration, Instant};
+use wgpu_optim_c::*;
+
+const ADAMW: &str = r#"{"optimizer": "adamw", "lr": 1e-3, "max_grad_norm": 1, "non_finite": "skip",
+    "groups": [{"name": "decay"}, {"name": "none", "weight_decay": 0}], "buffers": [65536],
+    "tensors": [{"name": "w", "shape": [64, 32], "group": "decay",
+                 "param": {"buffer": 0, "offset": 0}, "grad": {"buffer": 0, "offset": 32768}},
+                {"name": "b", "shape": [32], "group": "none"}]}"#;
+const LAMB: &str = r#"{"optimizer": "lamb", "ema": 0.9, "grad_accumulation_steps": 2,
+    "tensors": [{"name": "w", "shape": [9, 7]}, {"name": "empty", "shape": [0]}]}"#;
+const ADAFACTOR: &str = r#"{"optimizer": "adafactor", "packing": "tight", "tile": 256, "steps_ahead": 9,
+    "loss_scale": {"initial": 1024}, "tensors": [{"name": "w", "shape": [300, 200]}, {"name": "v", "shape": [5]}]}"#;
+const PRODIGY: &str = r#"{"optimizer": "prodigy", "state_buffers": 1, "shape": "long",
+    "tensors": [{"name": "w", "shape": [3, 3, 3]}]}"#;
+
+/// An error that holds what must be overwritten.
+fn error() -> WgpuOptimError {
+    WgpuOptimError { status: 77, text: [b'x' as c_char; WGPU_OPTIM_ERROR_TEXT] }
+}
+
+/// Its text, of UTF-8 and ended.
+fn said(error: &WgpuOptimError) -> &str {
+    let bytes: &[u8] = unsafe { std::slice::from_raw_parts(error.text.as_ptr().cast(), error.text.len()) };
+    CStr::from_bytes_until_nul(bytes).expect("ended by a zero").to_str().expect("UTF-8")
+}
+
+/// A call that may fail, and never for a fault of the library.
+fn attempt(call: impl FnOnce(*mut WgpuOptimError) -> u32) -> Result<(), (u32, String)> {
+    let mut error = error();
+    let status = call(&mut error);
+    assert_eq!(status, error.status);
+    assert_ne!(status, WGPU_OPTIM_FAULT, "{}", said(&error));
+    assert_eq!(status == WGPU_OPTIM_OK, said(&error).is_empty(), "{}", said(&error));
+    if status == WGPU_OPTIM_OK { Ok(()) } else { Err((status, said(&error).to_string())) }
+}
+
+/// What a call gives.
+fn ask<T>(call: impl FnOnce(*mut T, *mut WgpuOptimError) -> u32) -> Result<T, (u32, String)> {
+    let mut result = MaybeUninit::uninit();
+    attempt(|error| call(result.as_mut_ptr(), error))?;
+    Ok(unsafe { result.assume_init() })
+}
+
+fn create(description: &[u8], limits: &WgpuOptimLimits) -> Result<*mut WgpuOptim, (u32, String)> {
+    let (text, size) = (description.as_ptr().cast(), description.len());
+    ask(|result, error| unsafe { wgpu_optim_create(text, size, limits, result, error) })
+}
+
+fn made(description: &str) -> *mut WgpuOptim {
+    create(description.as_bytes(), &wgpu_optim_limits()).unwrap()
+}
+
+fn destroy(mut optimizer: *mut WgpuOptim) {
+    unsafe { wgpu_optim_destroy(&mut optimizer) };
+    assert!(optimizer.is_null());
+    unsafe { wgpu_optim_destroy(&mut optimizer) };
+}
+
+fn refused<T>(result: Result<T, (u32, String)>, status: u32, parts: &[&str]) {
+    let Err((got, text)) = result else { panic!("taken, where {parts:?} was expected") };
+    assert!(got == status && parts.iter().all(|part| text.contains(part)), "{got}: {text}");
+}
+
+#[test]
+fn null_and_misaligned_pointers() {
+    let optimizer = made(ADAMW);
+    let pointer = |result| refused::<()>(result, WGPU_OPTIM_POINTER, &["null"]);
+    unsafe {
+        let limits = wgpu_optim_limits();
+        let text = c"{}".as_ptr();
+        let mut out = null_mut();
+        pointer(attempt(|error| wgpu_optim_create(null(), 2, &limits, &mut out, error)));
+        pointer(attempt(|error| wgpu_optim_create(text, usize::MAX, &limits, &mut out, error)));
+        pointer(attempt(|error| wgpu_optim_create(text, 2, null(), &mut out, error)));
+        pointer(attempt(|error| wgpu_optim_create(text, 2, &limits, null_mut(), error)));
+        // Without an error to write to, the status says it.
+        assert_eq!(wgpu_optim_create(null(), 0, &limits, &mut out, null_mut()), WGPU_OPTIM_POINTER);
+        wgpu_optim_destroy(null_mut());
+
+        macro_rules! by_index {
+            ($($name:ident),*) => {$(
+                pointer(attempt(|error| $name(null_mut(), 0, MaybeUninit::uninit().as_mut_ptr(), error)));
+                pointer(attempt(|error| $name(optimizer, 0, null_mut(), error)));
+                refused(
+                    ask(|result, error| $name(optimizer, usize::MAX, result, error)),
+                    WGPU_OPTIM_UNKNOWN,
+                    &["18446744073709551615", "there are"],
+                );
+            )*};
+        }
+        by_index!(
+            wgpu_optim_buffer,
+            wgpu_optim_layout,
+            wgpu_optim_module,
+            wgpu_optim_bindings,
+            wgpu_optim_pass,
+            wgpu_optim_tensor,
+            wgpu_optim_persistent
+        );
+        let mut counts = MaybeUninit::uninit();
+        pointer(attempt(|error| wgpu_optim_counts(null_mut(), counts.as_mut_ptr(), error)));
+        let misaligned = optimizer.cast::<u8>().add(1).cast();
+        pointer(attempt(|error| wgpu_optim_counts(misaligned, counts.as_mut_ptr(), error)));
+        let mut misplaced = [0u64; 16];
+        let result = misplaced.as_mut_ptr().cast::<u8>().add(1).cast();
+        pointer(attempt(|error| wgpu_optim_counts(optimizer, result, error)));
+        assert_eq!(misplaced, [0; 16], "nothing was written");
+
+        pointer(attempt(|error| wgpu_optim_set(optimizer, 0, null(), 1.0, error)));
+        pointer(attempt(|error| wgpu_optim_set(null_mut(), 0, c"lr".as_ptr(), 1.0, error)));
+        pointer(attempt(|error| wgpu_optim_get(optimizer, 0, null(), &mut 0.0, error)));
+        pointer(attempt(|error| wgpu_optim_change_group(optimizer, 0, null(), 0, error)));
+        pointer(attempt(|error| wgpu_optim_change_wrappers(optimizer, null(), 0, error)));
+        pointer(attempt(|error| wgpu_optim_observe(null_mut(), 0, 0, error)));
+        pointer(attempt(|error| wgpu_optim_buffer_contents(optimizer, 0, null_mut(), u64::MAX, error)));
+        pointer(attempt(|error| wgpu_optim_next_step(optimizer, 1, null_mut(), error)));
+        let recorded = ask(|result, error| wgpu_optim_recorded(optimizer, result, error));
+        assert_eq!(recorded, Ok(0), "a step that could not be given does not count");
+    }
+    destroy(optimizer);
+}
+
+#[test]
+fn what_is_refused_is_named() {
+    let limits = wgpu_optim_limits();
+    for (description, status, parts) in [
+        (&b"{"[..], WGPU_OPTIM_REFUSED, &["EOF"][..]),
+        (b"{\"optimizer\": \"\xff\"}", WGPU_OPTIM_UTF8, &["description is not UTF-8"]),
+        (br#"{"optimizer": "adan2", "tensors": []}"#, WGPU_OPTIM_REFUSED, &["adan2", "known are"]),
+        (br#"{"optimizer": "sgd", "lr": -1, "tensors": []}"#, WGPU_OPTIM_REFUSED, &["lr = -1"]),
+        (
+            br#"{"optimizer": "sgd", "tensors": [{"name": "w", "shape": [4294967296, 4294967296]}]}"#,
+            WGPU_OPTIM_REFUSED,
+            &["'w'", "shape"],
+        ),
+        (
+            br#"{"optimizer": "sgd", "tensors": [{"name": "w", "shape": [1000000000000]}]}"#,
+            WGPU_OPTIM_REFUSED,
+            &["'w'", "max_buffer_size"],
+        ),
+    ] {
+        refused(create(description, &limits), status, parts);
+    }
+    // Limits that no device has.
+    let none = WgpuOptimLimits { max_storage_buffers_per_shader_stage: 0, ..limits };
+    refused(create(LAMB.as_bytes(), &none), WGPU_OPTIM_REFUSED, &["storage buffers", "limit"]);
+    let none = WgpuOptimLimits { max_compute_workgroups_per_dimension: 0, ..limits };
+    refused(create(LAMB.as_bytes(), &none), WGPU_OPTIM_REFUSED, &["max_compute_workgroups_per_dimension"]);
+    let none = WgpuOptimLimits { max_buffer_size: 0, ..limits };
+    refused(create(LAMB.as_bytes(), &none), WGPU_OPTIM_REFUSED, &["max_buffer_size"]);
+    let all =
+        WgpuOptimLimits { max_buffer_size: u64::MAX, max_storage_buffer_binding_size: u64::MAX, ..limits };
+    let huge = br#"{"optimizer": "sgd", "tensors": [{"name": "w", "shape": [1152921504606846976]}]}"#;
+    refused(create(huge, &all), WGPU_OPTIM_REFUSED, &["tiles"]);
+}
+
+#[test]
+fn a_refused_optimizer_is_null() {
+    let mut optimizer = std::ptr::without_provenance_mut(8);
+    let limits = wgpu_optim_limits();
+    unsafe { wgpu_optim_create(c"{".as_ptr(), 1, &limits, &mut optimizer, null_mut()) };
+    assert!(optimizer.is_null());
+}
+
+#[test]
+fn steps_come_in_turn() {
+    let optimizer = made(ADAMW);
+    let next = |step| ask(|result, error| unsafe { wgpu_optim_next_step(optimizer, step, result, error) });
+    refused(next(0), WGPU_OPTIM_OUT_OF_TURN, &["step 0", "the next is 1"]);
+    refused(next(2), WGPU_OPTIM_OUT_OF_TURN, &["step 2", "the next is 1"]);
+    assert!(next(1).is_ok() && next(2).is_ok());
+    refused(next(2), WGPU_OPTIM_OUT_OF_TURN, &["step 2", "2 are recorded"]);
+    refused(next(1), WGPU_OPTIM_OUT_OF_TURN, &["step 1"]);
+    refused(next(u64::MAX), WGPU_OPTIM_OUT_OF_TURN, &["the next is 3"]);
+    // What is out of range is refused when the next step is asked for at the latest, and then no step counts.
+    let set = |name: &CStr, value| {
+        attempt(|error| unsafe { wgpu_optim_set(optimizer, 1, name.as_ptr(), value, error) })
+    };
+    refused(set(c"lr", f64::NAN), WGPU_OPTIM_REFUSED, &["group 'none'", "lr = NaN"]);
+    refused(set(c"Lr", 1.0), WGPU_OPTIM_REFUSED, &["\"Lr\"", "lr, "]);
+    refused(set(c"\xff", 1.0), WGPU_OPTIM_UTF8, &["name"]);
+    refused(
+        attempt(|error| unsafe { wgpu_optim_observe(optimizer, 3, 0, error) }),
+        WGPU_OPTIM_OUT_OF_TURN,
+        &["3 steps were observed, but 2"],
+    );
+    assert!(set(c"lr", 0.5).is_ok() && next(3).is_ok());
+    let lr = ask(|result, error| unsafe { wgpu_optim_get(optimizer, 1, c"lr".as_ptr(), result, error) });
+    assert_eq!(lr, Ok(0.5));
+    // A host that never says how many were taken comes to an end.
+    let end = (4..10_000).find_map(|step| next(step).err());
+    refused::<()>(Err(end.unwrap()), WGPU_OPTIM_REFUSED, &["steps were recorded since"]);
+    destroy(optimizer);
+}
+
+#[test]
+fn memory_that_is_too_short_is_left_alone() {
+    let optimizer = made(ADAMW);
+    let counts = ask(|result, error| unsafe { wgpu_optim_counts(optimizer, result, error) }).unwrap();
+    for index in 0..counts.buffers {
+        let buffer =
+            ask(|result, error| unsafe { wgpu_optim_buffer(optimizer, index, result, error) }).unwrap();
+        let mut short = vec![7u8; buffer.size as usize - 1];
+        let (bytes, size) = (short.as_mut_ptr().cast(), short.len() as u64);
+        let short_of =
+            attempt(|error| unsafe { wgpu_optim_buffer_contents(optimizer, index, bytes, size, error) });
+        refused(short_of, WGPU_OPTIM_TOO_SHORT, &["are needed"]);
+        assert!(short.iter().all(|byte| *byte == 7), "a partial write");
+    }
+    destroy(optimizer);
+}
+
+#[test]
+fn languages_have_their_numbers() {
+    use wgpu_optim::export::Language;
+    let numbers = [
+        (WGPU_OPTIM_LANGUAGE_WGSL, Language::Wgsl),
+        (WGPU_OPTIM_LANGUAGE_SPIRV, Language::Spirv),
+        (WGPU_OPTIM_LANGUAGE_MSL, Language::Msl),
+        (WGPU_OPTIM_LANGUAGE_HLSL, Language::Hlsl),
+        (WGPU_OPTIM_LANGUAGE_GLSL, Language::Glsl),
+    ];
+    for (number, language) in numbers {
+        assert_eq!(Language::ALL[number as usize], language);
+    }
+    let optimizer = made(PRODIGY);
+    let code = |index, language| {
+        ask(|result, error| unsafe { wgpu_optim_code(optimizer, index, language, result, error) })
+    };
+    refused(code(0, 5), WGPU_OPTIM_UNKNOWN, &["no language 5"]);
+    refused(code(99, WGPU_OPTIM_LANGUAGE_SPIRV), WGPU_OPTIM_UNKNOWN, &["module"]);
+    let spirv = code(0, WGPU_OPTIM_LANGUAGE_SPIRV).unwrap();
+    assert!(spirv.bytes.cast::<u32>().is_aligned() && spirv.size.is_multiple_of(4));
+    assert_eq!(unsafe { spirv.bytes.cast::<u32>().read() }, 0x0723_0203, "the magic number");
+    destroy(optimizer);
+}
+
+/// Looks at everything that an optimizer has, and takes some steps.
+fn walk(optimizer: *mut WgpuOptim, random: &mut ChaCha8Rng) {
+    let mut sum = 0u64;
+    unsafe {
+        let counts = ask(|result, error| wgpu_optim_counts(optimizer, result, error)).unwrap();
+        let read = |text: *const c_char| CStr::from_ptr(text).to_bytes().len() as u64;
+        for index in 0..counts.buffers {
+            let buffer = ask(|result, error| wgpu_optim_buffer(optimizer, index, result, error)).unwrap();
+            sum += read(buffer.label);
+            if buffer.usage >= WGPU_OPTIM_USAGE_STORAGE && buffer.size <= 1 << 22 {
+                let mut bytes = vec![0u8; buffer.size as usize];
+                let to = bytes.as_mut_ptr().cast();
+                attempt(|error| wgpu_optim_buffer_contents(optimizer, index, to, buffer.size, error))
+                    .unwrap();
+                sum += bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+            }
+        }
+        for index in 0..counts.layouts {
+            let layout = ask(|result, error| wgpu_optim_layout(optimizer, index, result, error)).unwrap();
+            sum += std::slice::from_raw_parts(layout.kinds, layout.count)
+                .iter()
+                .map(|x| u64::from(*x))
+                .sum::<u64>();
+        }
+        for index in 0..counts.modules {
+            let module = ask(|result, error| wgpu_optim_module(optimizer, index, result, error)).unwrap();
+            sum += read(module.label) + module.layout as u64;
+            let language = random.random_range(0..7);
+            if let Ok(code) = ask(|result, error| wgpu_optim_code(optimizer, index, language, result, error))
+            {
+                sum += std::slice::from_raw_parts(code.bytes, code.size)
+                    .iter()
+                    .map(|x| u64::from(*x))
+                    .sum::<u64>();
+                sum += read(code.entry_point) + code.length_count as u64;
+            }
+        }
+        for index in 0..counts.bindings {
+            let group = ask(|result, error| wgpu_optim_bindings(optimizer, index, result, error)).unwrap();
+            for slice in std::slice::from_raw_parts(group.slices, group.count) {
+                assert!(slice.buffer < counts.buffers && slice.size > 0);
+            }
+        }
+        for index in 0..counts.passes {
+            let pass = ask(|result, error| wgpu_optim_pass(optimizer, index, result, error)).unwrap();
+            assert!(pass.module < counts.modules && pass.bindings < counts.bindings);
+        }
+        for index in 0..counts.tensors {
+            let tensor = ask(|result, error| wgpu_optim_tensor(optimizer, index, result, error)).unwrap();
+            sum += read(tensor.name);
+        }
+        for index in 0..counts.persistent {
+            let words = ask(|result, error| wgpu_optim_persistent(optimizer, index, result, error)).unwrap();
+            let found = ask(|result, error| wgpu_optim_words(optimizer, words.name, result, error));
+            // A zero inside a name cuts it for C.
+            if let Ok(found) = found {
+                assert_eq!(found.count, words.count);
+            }
+        }
+        for step in 1..=random.random_range(1..20) {
+            let Ok(step) = ask(|result, error| wgpu_optim_next_step(optimizer, step, result, error)) else {
+                break;
+            };
+            for write in std::slice::from_raw_parts(step.writes, step.count) {
+                let bytes = std::slice::from_raw_parts(write.bytes, write.size);
+                sum += bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+            }
+            let number =
+                CString::new(["lr", "beta1", "eps", "weight_decay", "", "lr lr"][random.random_range(0..6)]);
+            let (group, value) =
+                (random.random_range(0..3), [0.5, -1.0, f64::INFINITY, 1e-300][random.random_range(0..4)]);
+            let number = number.unwrap();
+            let _ = attempt(|error| wgpu_optim_set(optimizer, group, number.as_ptr(), value, error));
+            let text = [r#"{"ema": 2}"#, r#"{"max_grad_norm": 3}"#, "[", "{}"][random.random_range(0..4)];
+            let (options, size) = (text.as_ptr().cast(), text.len());
+            let _ = attempt(|error| wgpu_optim_change_wrappers(optimizer, options, size, error));
+            let _ = attempt(|error| wgpu_optim_change_group(optimizer, group, options, size, error));
+            let (at, count) = (random.random_range(0..30), random.random());
+            let _ = attempt(|error| wgpu_optim_observe(optimizer, at, count, error));
+            let _ = ask(|result, error| wgpu_optim_wants_count(optimizer, result, error));
+        }
+    }
+    std::hint::black_box(sum);
+}
+
+/// A description with something of it changed.
+fn altered(random: &mut ChaCha8Rng) -> Vec<u8> {
+    let mut text = [ADAMW, LAMB, ADAFACTOR, PRODIGY][random.random_range(0..4)].as_bytes().to_vec();
+    for _ in 0..random.random_range(0..4) {
+        let at = random.random_range(0..text.len());
+        let end = (at + random.random_range(1..9)).min(text.len());
+        match random.random_range(0..5) {
+            0 => text[at] = random.random(),
+            1 => drop(text.drain(at..end)),
+            2 => drop(text.splice(at..at, text[at..end].to_vec())),
+            3 => {
+                // A number in the place of another.
+                let numbers = ["0", "-1", "1e308", "4294967296", "3", "0.5", "1e-46", "257", "null", "[]"];
+                let number = numbers[random.random_range(0..numbers.len())];
+                let digits: Vec<usize> = (0..text.len()).filter(|i| text[*i].is_ascii_digit()).collect();
+                if let Some(at) = digits.get(random.random_range(0..digits.len().max(1))) {
+                    let end = (*at..text.len()).find(|i| !text[*i].is_ascii_digit()).unwrap_or(text.len());
+                    text.splice(*at..end, number.bytes());
+                }
+            }
+            _ => text.truncate(end),
+        }
+        if text.is_empty() {
+            break;
+        }
+    }
+    text
+}
+
+#[test]
+fn altered_descriptions_and_limits() {
+    let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(5);
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let (mut taken, mut refused) = (0, 0);
+    for seed in 0.. {
+        if Instant::now() > end {
+            break;
+        }
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let usual = wgpu_optim_limits();
+        let mut limits = usual;
+        for _ in 0..random.random_range(0..3) {
+            let value = [0, 1, 3, 4, 16, 63, 64, 100, 256, 4096, u32::MAX][random.random_range(0..11)];
+            match random.random_range(0..8) {
+                0 => limits.max_buffer_size = value.into(),
+                1 => limits.max_storage_buffer_binding_size = value.into(),
+                2 => limits.min_storage_buffer_offset_alignment = value,
+                3 => limits.max_storage_buffers_per_shader_stage = value,
+                4 => limits.max_compute_workgroups_per_dimension = value,
+                5 => limits.max_compute_invocations_per_workgroup = value,
+                6 => limits.overlapping_bindings = value,
+                _ => limits.software = value,
+            }
+        }
+        let description = altered(&mut random);
+        match create(&description, &limits) {
+            Ok(optimizer) => {
+                walk(optimizer, &mut random);
+                destroy(optimizer);
+                taken += 1;
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    println!("{taken} descriptions taken, {refused} refused");
+    assert!(taken > 10 && refused > 10, "{taken} taken, {refused} refused");
+}
