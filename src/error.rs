@@ -178,6 +178,22 @@ pub enum Error {
         reason: String,
     },
 
+    /// A saved state that does not fit, or is not one.
+    #[error("the state is refused: {reason}")]
+    State {
+        /// What is wrong with it, or how it differs.
+        reason: String,
+    },
+
+    /// A file that cannot be read or written.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system answered.
+        reason: String,
+    },
+
     /// A language that programs are not translated to.
     #[error("unknown language '{name}'; known are {known}")]
     UnknownLanguage {

@@ -53,6 +53,7 @@ pub mod reference;
 pub mod rule;
 pub mod rules;
 mod schedule;
+mod state;
 #[cfg(feature = "validate")]
 pub mod validate;
 mod wrappers;
@@ -60,13 +61,14 @@ mod wrappers;
 pub use description::Description;
 #[cfg(feature = "wgpu")]
 pub use device::{
-    BufferRange, Download, GroupId, Optimizer, ParamSet, ParamSetBuilder, PreparedStep, TensorId,
-    required_features, required_limits,
+    BufferRange, Download, GroupId, Optimizer, ParamSet, ParamSetBuilder, PreparedStep, StateDownload,
+    TensorId, required_features, required_limits,
 };
 pub use error::{Error, Refusal};
 pub use program::{Options, Packing};
 pub use rule::AnyRule;
 pub use schedule::{Curve, Schedule};
+pub use state::{OptimizerState, Restored};
 #[cfg(feature = "wgpu")]
 pub use wgpu;
 pub use wrappers::{Lookahead, LossScale, NonFinite, Wrappers};

@@ -16,8 +16,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("program", &["arithmetic", "rule", "wrappers", "error"]),
     ("description", &["rule", "rules", "program", "error", "json"]),
     ("export", &["program", "error"]),
+    ("state", &["rule", "wrappers", "program", "error", "json"]),
     ("reference", &["arithmetic", "rule", "wrappers", "program", "error"]),
-    ("device", &["rule", "wrappers", "program", "error"]),
+    ("device", &["rule", "wrappers", "program", "state", "error"]),
     ("validate", &["arithmetic", "rule", "rules", "wrappers", "program", "reference", "device", "error"]),
 ];
 

@@ -8,10 +8,12 @@ mod params;
 mod readback;
 mod readings;
 mod scope;
+mod state;
 
 pub use optimizer::{Optimizer, PreparedStep};
 pub use params::{BufferRange, GroupId, ParamSet, ParamSetBuilder, TensorId};
 pub use readback::Download;
+pub use state::StateDownload;
 #[cfg(feature = "validate")]
 pub(crate) use {readback::copy_out, scope::guarded};
 

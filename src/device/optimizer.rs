@@ -17,14 +17,14 @@ use wgpu::{CommandEncoder, ComputePass};
 #[derive(Debug)]
 pub struct Optimizer<C> {
     pub(super) device: wgpu::Device,
-    queue: wgpu::Queue,
+    pub(super) queue: wgpu::Queue,
     pub(super) program: Program,
     pub(super) clock: Clock<C>,
     pub(super) objects: Objects,
-    counts: Option<CountReader>,
+    pub(super) counts: Option<CountReader>,
     /// The parameter set whose handles are known.
     pub(super) set: u64,
-    watch: Watch,
+    pub(super) watch: Watch,
 }
 
 /// A step whose host scalars are recorded; it takes effect when it is encoded into a pass.

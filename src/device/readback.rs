@@ -102,7 +102,15 @@ pub(crate) fn read_blocking(
     let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label });
     let download = record(&mut encoder)?;
     queue.submit([encoder.finish()]);
-    let read = download.read();
+    wait_for(device, download.read())
+}
+
+/// Waits for what was submitted, and for what then resolves.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn wait_for<T>(
+    device: &wgpu::Device,
+    read: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
     let poll = async {
         device
             .poll(wgpu::PollType::wait_indefinitely())

@@ -1,7 +1,7 @@
 //! The host's side of the steps: configurations that may change, and the bytes that each step needs written first.
 
 use super::assemble::check_groups;
-use super::host_rows::{HostRows, Places, Tick};
+use super::host_rows::{HostRows, Places, Progress, Tick};
 use super::{Program, Rows, Slice};
 use crate::error::Error;
 use crate::rule::{Config, MAX_DEVICE_SCALARS, depths_of};
@@ -117,6 +117,35 @@ impl<C: Config> Clock<C> {
     /// Steps recorded, also those that are never submitted or that the device skips.
     pub fn recorded(&self) -> u64 {
         self.host.recorded()
+    }
+
+    /// What the host has to remember of the run, beside the configurations.
+    pub fn progress(&self) -> Progress {
+        self.host.progress()
+    }
+
+    /// Goes on from there: the device holds what it held then.
+    ///
+    /// # Errors
+    /// [`Error::State`] for counts that cannot be, and for one of other groups.
+    pub fn resume(&mut self, progress: &Progress) -> Result<(), Error> {
+        let Progress { recorded, made, known, known_at, memory, evaluated } = progress;
+        let refused = |reason: String| Err(Error::State { reason });
+        let groups = self.groups.len();
+        if memory.len() != groups || evaluated.len() != groups {
+            return refused(format!("it is one of {} groups, not of these {groups}", memory.len()));
+        }
+        if made > recorded || known_at > recorded || known > known_at || *recorded >= u64::from(EVALUATES) {
+            return refused(format!(
+                "no run has recorded {recorded} steps, made host scalars for {made} and known {known} taken at {known_at}"
+            ));
+        }
+        if memory.iter().flatten().any(|number| !number.is_finite()) {
+            return refused("what a rule remembers is not finite".into());
+        }
+        self.host.resume(progress);
+        self.unchecked.fill(true);
+        Ok(())
     }
 
     /// How many steps may be recorded ahead of the last submit, at least, if each of them changes some setting.

@@ -19,6 +19,7 @@ use super::rows::{FieldPlace, RowLayout};
 use crate::error::{Error, Refusal};
 use crate::rule::{Config, Field, HostState, MAX_FIELDS, check_host_scalars};
 use crate::wrappers::Wrappers;
+use serde::{Deserialize, Serialize};
 
 /// What a recorded step has to tell the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,24 @@ pub(crate) struct HostRows {
     /// What the device's count was before step `known_at`, of those recorded, ran.
     known: u64,
     known_at: u64,
+}
+
+/// What the host has to remember of a run, beside the configurations, so that another process goes on with the same bits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// Steps recorded.
+    pub recorded: u64,
+    /// The largest count of steps taken that host scalars were made for: at least that of the device.
+    pub made: u64,
+    /// What the device's count was before step `known_at`, of those recorded, ran.
+    pub known: u64,
+    /// See `known`.
+    pub known_at: u64,
+    /// What each group's rule keeps on the host from step to step, at the count `made`.
+    pub memory: Vec<HostState>,
+    /// Whether each group's weights were wanted for evaluation in the step before.
+    pub evaluated: Vec<bool>,
 }
 
 /// How many rows of each kind the rings hold.
@@ -128,6 +147,26 @@ impl HostRows {
             known: 0,
             known_at: 0,
         }
+    }
+
+    /// What has to be remembered.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            recorded: self.recorded,
+            made: self.made,
+            known: self.known,
+            known_at: self.known_at,
+            memory: self.state.clone(),
+            evaluated: self.evaluated.clone(),
+        }
+    }
+
+    /// Goes on from there. Everything is written again before the next step.
+    pub fn resume(&mut self, progress: &Progress) {
+        let Progress { recorded, made, known, known_at, memory, evaluated } = progress.clone();
+        (self.recorded, self.made, self.known, self.known_at) = (recorded, made, known, known_at);
+        (self.next_state, self.state, self.evaluated) = (memory.clone(), memory, evaluated);
+        (self.record, self.refused) = (Record::default(), true);
     }
 
     /// Steps recorded.

@@ -49,6 +49,7 @@ pub(crate) use check::hash_of;
 pub use clock::{Clock, NextStep, Write};
 #[cfg(any(feature = "reference", test))]
 pub(crate) use factored::{BLOCK, FEW_ROWS};
+pub use host_rows::Progress;
 pub use limits::Limits;
 pub(crate) use matrices::Matrices;
 pub use read::Persistent;

@@ -6,8 +6,8 @@ use crate::rule::SlotKind;
 /// Words that persist from step to step: together they are the state of a run on the device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Persistent {
-    /// `m/fc.weight` for a slot of a tensor; `steps/0` for the counts of a window; names of readings for what the whole
-    /// optimizer keeps.
+    /// `m/fc.weight` for a slot of a tensor; of a window `steps/0` for the counts of steps taken and `rows/0` for the host
+    /// scalars that follow from these; names of readings for what the whole optimizer keeps.
     pub name: String,
     /// Where they are, one behind the other.
     pub slices: Vec<Slice>,
@@ -76,6 +76,12 @@ impl Program {
         }
         for (index, window) in self.windows.iter().enumerate() {
             all.push(Persistent { name: format!("steps/{index}"), slices: vec![window.counts] });
+            let ring = &self.rows.counted;
+            let size = ring.stride * u64::from(ring.places);
+            if let Some((buffer, offset)) = ring.at.get(index).copied().filter(|_| size > 0) {
+                let slices = vec![Slice { buffer, offset, size }];
+                all.push(Persistent { name: format!("rows/{index}"), slices });
+            }
         }
         let kept = self.readings.iter().filter(|reading| reading.name != "grad_norm");
         all.extend(

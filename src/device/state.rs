@@ -1,0 +1,171 @@
+//! Saves what a run goes on with, and puts it onto a device: this one, or another after this was lost.
+
+use super::count::CountReader;
+use super::optimizer::Optimizer;
+use super::params::{ParamSet, TensorId};
+use super::readback::Download;
+use crate::error::Error;
+use crate::program::{Clock, Program};
+use crate::rule::Config;
+use crate::state::OptimizerState;
+use futures::future::join_all;
+use wgpu::CommandEncoder;
+
+/// A state on its way to the host.
+#[derive(Debug)]
+#[must_use = "submit the encoder, then await read()"]
+pub struct StateDownload<C> {
+    download: Download,
+    /// As they were when the copy was recorded.
+    program: Program,
+    clock: Clock<C>,
+    params: Vec<(String, Download)>,
+}
+
+impl<C: Config> StateDownload<C> {
+    /// The state. Await this after the encoder was submitted; natively somebody has to poll the device meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub async fn read(self) -> Result<OptimizerState, Error> {
+        let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<u32>>();
+        // All mappings are asked for before the first is awaited: one poll of the device answers them.
+        let (names, params): (Vec<String>, Vec<Download>) = self.params.into_iter().unzip();
+        let params = join_all(params.into_iter().map(Download::read));
+        let (own, params) = futures::join!(self.download.read(), params);
+        let mut state = OptimizerState::new(&self.program, &self.clock, &bits(own?))?;
+        for (name, values) in names.iter().zip(params) {
+            state.insert(name, bits(values?))?;
+        }
+        Ok(state)
+    }
+}
+
+impl<C: Config> Optimizer<C> {
+    /// Records a copy of everything that the run goes on with, as it is at this point of the encoder: every slot, count and
+    /// scalar; not the parameters. Record it where every step that was recorded so far comes before it.
+    ///
+    /// ```no_run
+    /// # use wgpu_optim::{Error, Optimizer, rules::Adam, wgpu};
+    /// # async fn f(device: &wgpu::Device, queue: &wgpu::Queue, optimizer: &mut Optimizer<Adam>) -> Result<(), Error> {
+    /// let mut encoder = device.create_command_encoder(&Default::default());
+    /// let download = optimizer.download_state(&mut encoder);
+    /// queue.submit([encoder.finish()]);
+    /// let state = download.read().await?; // natively while somebody polls the device
+    /// optimizer.load_state(&state)?; // this optimizer, or another of the same rule and tensors
+    /// # Ok(()) }
+    /// ```
+    pub fn download_state(&self, encoder: &mut CommandEncoder) -> StateDownload<C> {
+        let slices: Vec<_> =
+            OptimizerState::kept(&self.program).into_iter().flat_map(|words| words.slices).collect();
+        StateDownload {
+            download: self.copy(encoder, &slices),
+            program: self.program.clone(),
+            clock: self.clock.clone(),
+            params: vec![],
+        }
+    }
+
+    /// As [`download_state`](Optimizer::download_state), with the parameters, as `param/<name>`; and with the gradients
+    /// (`grad/<name>`), where a sum of micro-batches may be in them.
+    ///
+    /// # Errors
+    /// [`Error::UnknownHandle`] for another set of parameters than the optimizer's, [`Error::Buffer`] for a buffer of the
+    /// host's without `COPY_SRC`.
+    pub fn download_checkpoint(
+        &self,
+        encoder: &mut CommandEncoder,
+        params: &ParamSet,
+    ) -> Result<StateDownload<C>, Error> {
+        let mut state = self.download_state(encoder);
+        let gradients = self.clock.wrappers().grad_accumulation_steps.is_some();
+        for (index, tensor) in params.tensors().iter().enumerate() {
+            let id = TensorId { set: self.set, index };
+            state.params.push((format!("param/{}", tensor.name), params.download_param(encoder, id)?));
+            if gradients {
+                state.params.push((format!("grad/{}", tensor.name), params.download_grad(encoder, id)?));
+            }
+        }
+        Ok(state)
+    }
+
+    /// Goes on from a state: everything of it is written through the queue, before the next submit. Steps that were recorded
+    /// and not submitted are to be dropped. The numbers of groups and wrappers become those of the state.
+    ///
+    /// # Errors
+    /// [`Error::State`], naming every difference: another rule, other options, wrappers, groups, tensors or shapes. Nothing was
+    /// changed then. [`Error::DeviceLost`].
+    pub fn load_state(&mut self, state: &OptimizerState) -> Result<(), Error> {
+        self.load(state, true).map(drop)
+    }
+
+    /// As [`load_state`](Optimizer::load_state), for what fits; the rest stays as it is, and is listed.
+    ///
+    /// # Errors
+    /// [`Error::State`] of another rule or other wrappers, [`Error::DeviceLost`].
+    pub fn load_what_fits(&mut self, state: &OptimizerState) -> Result<Vec<String>, Error> {
+        self.load(state, false)
+    }
+
+    fn load(&mut self, state: &OptimizerState, strict: bool) -> Result<Vec<String>, Error> {
+        self.watch.check()?;
+        let restored = state.restore(&self.program, &mut self.clock, strict)?;
+        for (slice, words) in &restored.writes {
+            let buffer = &self.objects.buffers[slice.buffer as usize];
+            self.queue.write_buffer(buffer, slice.offset, bytemuck::cast_slice(words));
+        }
+        // A reading that is still awaited is of the steps before.
+        self.counts = self.program.rows.count.map(|_| CountReader::new(&self.device, &self.program.label));
+        Ok(restored.left)
+    }
+
+    /// Reads the state, with the parameters. **Submits and blocks**: for tools and tests.
+    ///
+    /// # Errors
+    /// As [`download_checkpoint`](Optimizer::download_checkpoint), and [`Error::DeviceLost`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read_checkpoint_blocking(&self, params: &ParamSet) -> Result<OptimizerState, Error> {
+        let label = Some("wgpu-optim: blocking read");
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label });
+        let download = self.download_checkpoint(&mut encoder, params)?;
+        self.queue.submit([encoder.finish()]);
+        super::readback::wait_for(&self.device, download.read())
+    }
+}
+
+impl ParamSet {
+    /// Queues the upload of the parameters of a state, and of the gradients that it has; it takes effect before the next
+    /// submit.
+    ///
+    /// # Errors
+    /// [`Error::State`] where a tensor is not in the state, or has another number of elements; nothing was written then.
+    /// [`Error::Buffer`] for a buffer of the host's without `COPY_DST`.
+    pub fn load_params(&self, queue: &wgpu::Queue, state: &OptimizerState) -> Result<(), Error> {
+        let refused = |reason: String| Error::State { reason };
+        let mut all = vec![];
+        for (index, tensor) in self.tensors().iter().enumerate() {
+            let id = TensorId { set: self.set, index };
+            let words = |role: &str| state.get(&format!("{role}/{}", tensor.name));
+            let param = words("param")
+                .ok_or_else(|| refused(format!("the parameters of '{}' are not in it", tensor.name)))?;
+            let grad = words("grad");
+            for words in [Some(param), grad].into_iter().flatten() {
+                if words.len() != tensor.len {
+                    let (got, needed) = (words.len(), tensor.len);
+                    return Err(refused(format!(
+                        "'{}' has {got} elements in it, {needed} here",
+                        tensor.name
+                    )));
+                }
+            }
+            all.push((id, param, grad));
+        }
+        for (id, param, grad) in all {
+            self.write_param(queue, id, bytemuck::cast_slice(param))?;
+            if let Some(grad) = grad {
+                self.write_grad(queue, id, bytemuck::cast_slice(grad))?;
+            }
+        }
+        Ok(())
+    }
+}

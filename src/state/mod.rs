@@ -1,0 +1,333 @@
+//! What a run has to go on with: every word that persists, by name, and what the host remembers. Pure: an executor reads the
+//! words off its device and writes them back.
+
+mod differences;
+#[cfg(feature = "checkpoint")]
+mod file;
+
+use crate::error::Error;
+use crate::json;
+use crate::program::{Clock, Persistent, Program, Progress, Slice};
+use crate::rule::Config;
+use crate::wrappers::Wrappers;
+use differences::Differences;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The version of the format of [`About`].
+const VERSION: u32 = 1;
+/// A bit of the device's counts, as in `shaders/core/tiles.wgsl`.
+const EVALUATES: u32 = 1 << 31;
+/// Names of the words that belong to no tensor begin with these.
+const STEPS: &str = "steps/";
+const ROWS: &str = "rows/";
+
+/// Everything of an optimizer that a run goes on with: slots, counts, device scalars, the loss scale, what wrappers keep, and
+/// what the host remembers; with the parameters, if they were asked for.
+///
+/// Loaded into an optimizer of the same rule, wrappers and tensors, it gives the same bits as if the run had never stopped:
+/// in another process, on another device of the same kind, with other tiles or windows where the rule has no norms.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OptimizerState {
+    about: About,
+    /// Bits by name.
+    words: BTreeMap<String, Vec<u32>>,
+}
+
+/// What the words are of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct About {
+    version: u32,
+    library: String,
+    optimizer: String,
+    /// The program's hash.
+    program: String,
+    wrappers: Wrappers,
+    groups: Vec<Group>,
+    tensors: Vec<Tensor>,
+    progress: Progress,
+    /// Words of all groups' host scalars for one count.
+    row: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Group {
+    name: String,
+    options: Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tensor {
+    name: String,
+    shape: Vec<u64>,
+    group: u32,
+}
+
+/// Words to write to a device, and what was left out.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Restored {
+    /// Where they go, and their bits.
+    pub writes: Vec<(Slice, Vec<u32>)>,
+    /// How the state differs from the optimizer, in words: empty if all of it was taken.
+    pub left: Vec<String>,
+}
+
+impl OptimizerState {
+    /// What an executor reads off its device, in this order, for [`new`](OptimizerState::new).
+    pub fn kept(program: &Program) -> Vec<Persistent> {
+        // Rows are the same in every window.
+        let is_copy = |name: &str| name.starts_with(ROWS) && name != "rows/0";
+        program.persistent().into_iter().filter(|words| !is_copy(&words.name)).collect()
+    }
+
+    /// Of the bits of all that is [`kept`](OptimizerState::kept), one behind the other.
+    ///
+    /// # Errors
+    /// [`Error::State`] for another number of words.
+    pub fn new<C: Config>(program: &Program, clock: &Clock<C>, words: &[u32]) -> Result<Self, Error> {
+        let group =
+            |(name, rule): (&String, &C)| Group { name: name.clone(), options: rule.rule().to_json() };
+        let tensor = |tensor: &crate::program::TensorPlace| Tensor {
+            name: tensor.name.clone(),
+            shape: tensor.shape.clone(),
+            group: tensor.group,
+        };
+        let about = About {
+            version: VERSION,
+            library: crate::VERSION.into(),
+            optimizer: program.optimizer.clone(),
+            program: format!("{:016x}", program.hash()),
+            wrappers: *clock.wrappers(),
+            groups: program.groups.iter().zip(clock.groups()).map(group).collect(),
+            tensors: program.tensors.iter().map(tensor).collect(),
+            progress: clock.progress(),
+            row: program.rows.counted.stride / 4,
+        };
+        let mut state = Self { about, words: BTreeMap::new() };
+        let mut rest = words;
+        for kept in Self::kept(program) {
+            let count = kept.slices.iter().map(|slice| slice.size as usize / 4).sum();
+            let (own, after) = rest
+                .split_at_checked(count)
+                .ok_or_else(|| refused(format!("'{}' is not all there", kept.name)))?;
+            state.words.insert(kept.name, own.to_vec());
+            rest = after;
+        }
+        if !rest.is_empty() {
+            return Err(refused(format!("there are {} words more than are kept", rest.len())));
+        }
+        state.keep_rows_to_come(program);
+        Ok(state)
+    }
+
+    /// Of the ring of rows only those are kept that counts to come will need.
+    fn keep_rows_to_come(&mut self, program: &Program) {
+        let Some(ring) = self.words.remove("rows/0") else { return };
+        let (row, places) = (self.about.row as usize, u64::from(program.rows.counted.places));
+        let taken = self.taken();
+        let rows = (taken..taken + self.to_come()).flat_map(|before| {
+            let at = (before % places) as usize * row;
+            ring[at..at + row].iter().copied()
+        });
+        let rows = rows.collect();
+        self.words.insert("rows".into(), rows);
+    }
+
+    /// Steps that the device had taken.
+    pub fn taken(&self) -> u64 {
+        let count = self.words.get("steps/0").and_then(|words| words.first());
+        u64::from(count.copied().unwrap_or(0) & !EVALUATES)
+    }
+
+    /// Counts to come that host scalars were made for; none where nothing follows from the count.
+    fn to_come(&self) -> u64 {
+        if self.about.row == 0 { 0 } else { self.about.progress.made.saturating_sub(self.taken()) }
+    }
+
+    /// Steps that were recorded.
+    pub fn recorded(&self) -> u64 {
+        self.about.progress.recorded
+    }
+
+    /// The name of the rule.
+    pub fn optimizer(&self) -> &str {
+        &self.about.optimizer
+    }
+
+    /// Bits by name: `m/fc.weight`, `device_scalars`, …; `param/fc.weight` where parameters were asked for.
+    pub fn words(&self) -> impl Iterator<Item = (&str, &[u32])> {
+        self.words.iter().map(|(name, words)| (name.as_str(), &words[..]))
+    }
+
+    /// The words of this name.
+    pub fn get(&self, name: &str) -> Option<&[u32]> {
+        self.words.get(name).map(Vec::as_slice)
+    }
+
+    /// Adds words of the host's, such as `param/fc.weight`, to be kept with the state.
+    ///
+    /// # Errors
+    /// [`Error::State`] for a name that is the optimizer's own.
+    pub fn insert(&mut self, name: &str, words: Vec<u32>) -> Result<(), Error> {
+        if !name.starts_with("param/") && !name.starts_with("grad/") {
+            return Err(refused(format!("'{name}' is no name for parameters or gradients")));
+        }
+        self.words.insert(name.into(), words);
+        Ok(())
+    }
+
+    /// The shape of a tensor of the state's.
+    #[cfg(feature = "checkpoint")]
+    pub(crate) fn shape(&self, tensor: &str) -> Option<&[u64]> {
+        self.about.tensors.iter().find(|own| own.name == tensor).map(|own| &own.shape[..])
+    }
+
+    /// What it is of, as JSON.
+    pub fn about(&self) -> String {
+        serde_json::to_string(&self.about).unwrap_or_default()
+    }
+
+    /// From what [`about`](OptimizerState::about) said, and the words.
+    ///
+    /// # Errors
+    /// [`Error::State`] for malformed JSON, another version, or words that do not belong together.
+    pub fn from_parts(about: &str, words: BTreeMap<String, Vec<u32>>) -> Result<Self, Error> {
+        let about = json::object(about).map_err(refused)?;
+        let version = about.get("version").and_then(Value::as_u64);
+        if version != Some(VERSION.into()) {
+            let version = version.map_or("none".into(), |version| version.to_string());
+            return Err(refused(format!("its version is {version}, and this library reads {VERSION}")));
+        }
+        let about: About =
+            serde_json::from_value(Value::Object(about)).map_err(|error| refused(error.to_string()))?;
+        let state = Self { about, words };
+        let (taken, recorded) = (state.taken(), state.recorded());
+        if taken > recorded || state.about.row > 0 && taken > state.about.progress.made {
+            return Err(refused(format!("{taken} steps were taken, of {recorded} that were recorded")));
+        }
+        let (rows, to_come) = (state.get("rows").map_or(0, <[u32]>::len) as u64, state.to_come());
+        if Some(rows) != to_come.checked_mul(state.about.row) {
+            return Err(refused(format!("it has {rows} words of host scalars for {to_come} steps to come")));
+        }
+        Ok(state)
+    }
+
+    /// Puts it into a clock, and says what to write to the device. With `strict`, everything must fit; else what does not is
+    /// left as it is and listed.
+    ///
+    /// The numbers of groups and wrappers become those of the state, as `load_state_dict` does in PyTorch; other options must
+    /// be the same.
+    ///
+    /// # Errors
+    /// [`Error::State`], naming every difference; nothing was changed then. Another rule and other wrappers are never taken.
+    pub fn restore<C: Config>(
+        &self,
+        program: &Program,
+        clock: &mut Clock<C>,
+        strict: bool,
+    ) -> Result<Restored, Error> {
+        let mut differences = Differences::of(self, program, clock)?;
+        let groups = differences.groups(self, program, clock);
+        let tensors = differences.tensors(self, program);
+        let mut restored = Restored::default();
+        // Slots of the tensors that are the same, and what the whole optimizer keeps.
+        let is_left = |name: &str| {
+            let tensor = name.split_once('/').map(|(_, tensor)| tensor);
+            tensor.is_some_and(|tensor| {
+                program.tensors.iter().any(|own| own.name == tensor) && !tensors.contains(&tensor)
+            })
+        };
+        for kept in Self::kept(program) {
+            if kept.name.starts_with(STEPS) || kept.name.starts_with(ROWS) || is_left(&kept.name) {
+                continue;
+            }
+            let count: u64 = kept.slices.iter().map(|slice| slice.size / 4).sum();
+            match self.get(&kept.name) {
+                Some(words) if words.len() as u64 == count => put(&mut restored.writes, &kept, words),
+                Some(words) => differences.add(format!(
+                    "'{}' has {} words in the state, {count} here",
+                    kept.name,
+                    words.len()
+                )),
+                None => differences.add(format!("'{}' is not in the state", kept.name)),
+            }
+        }
+        let progress = self.put_counts(program, &mut differences, &mut restored.writes);
+        restored.left = differences.into_list();
+        if strict && !restored.left.is_empty() {
+            return Err(refused(restored.left.join("; ")));
+        }
+        let mut made = clock.clone();
+        if let Some(groups) = groups {
+            for (index, group) in groups.into_iter().enumerate() {
+                if let Some(own) = made.group_mut(index) {
+                    *own = group;
+                }
+            }
+            *made.wrappers_mut() = self.about.wrappers;
+        }
+        made.resume(&progress)?;
+        *clock = made;
+        Ok(restored)
+    }
+
+    /// The counts of the steps taken, in every window, and the rows of those to come.
+    fn put_counts(
+        &self,
+        program: &Program,
+        differences: &mut Differences,
+        writes: &mut Vec<(Slice, Vec<u32>)>,
+    ) -> Progress {
+        let same = self.about.program == format!("{:016x}", program.hash());
+        let taken = self.taken();
+        let held = self.words.iter().filter(|(name, _)| name.starts_with(STEPS));
+        if !same && held.flat_map(|(_, words)| words).any(|word| *word != taken as u32) {
+            differences.add(
+                "some weights are for evaluation, which another program cannot take over: save while training".into(),
+            );
+        }
+        for (index, window) in program.windows.iter().enumerate() {
+            let count = window.counts.size as usize / 4;
+            let own = self.get(&format!("{STEPS}{index}")).filter(|words| same && words.len() == count);
+            let words = own.map_or_else(|| vec![taken as u32; count], <[u32]>::to_vec);
+            writes.push((window.counts, words));
+        }
+        let mut progress = self.about.progress.clone();
+        let ring = &program.rows.counted;
+        let (row, places) = (ring.stride / 4, u64::from(ring.places));
+        let to_come = self.to_come();
+        if to_come > 0 && (row != self.about.row || to_come > places) {
+            differences.add(format!("there is no room for the host scalars of {to_come} steps to come"));
+            (progress.made, progress.known, progress.known_at) = (taken, taken, progress.recorded);
+            return progress;
+        }
+        let rows = self.get("rows").unwrap_or_default();
+        for (before, words) in (taken..taken + to_come).zip(rows.chunks_exact(row.max(1) as usize)) {
+            for (buffer, start) in &ring.at {
+                let offset = start + before % places * ring.stride;
+                writes.push((Slice { buffer: *buffer, offset, size: ring.stride }, words.to_vec()));
+            }
+        }
+        progress
+    }
+}
+
+/// Deals words to the slices that they are read from.
+fn put(writes: &mut Vec<(Slice, Vec<u32>)>, kept: &Persistent, words: &[u32]) {
+    let mut rest = words;
+    for slice in &kept.slices {
+        let (own, after) = rest.split_at(slice.size as usize / 4);
+        if !own.is_empty() {
+            writes.push((*slice, own.to_vec()));
+        }
+        rest = after;
+    }
+}
+
+fn refused(reason: String) -> Error {
+    Error::State { reason }
+}

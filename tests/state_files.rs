@@ -1,0 +1,234 @@
+//! Claim: a state comes back from its file as it was, and a file that is cut, altered, foreign or of another version is refused
+//! by name, without a panic; a file is written whole or not at all. Needs no GPU. `FUZZ_FILES` says how many are altered.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
+use wgpu_optim::program::{Clock, Declared, Limits, Options, Packing, Program, Tensors};
+use wgpu_optim::rule::Config;
+use wgpu_optim::rules::REGISTRY;
+use wgpu_optim::{AnyRule, Error, Lookahead, LossScale, NonFinite, OptimizerState, Wrappers};
+
+fn wrapped() -> Wrappers {
+    Wrappers {
+        lookahead: Some(Lookahead::default()),
+        ema: Some(0.9),
+        max_grad_norm: Some(1.0),
+        non_finite: NonFinite::Skip,
+        loss_scale: Some(LossScale::default()),
+        ..Wrappers::default()
+    }
+}
+
+fn of(config: &AnyRule, wrappers: Wrappers) -> (Program, Clock<AnyRule>) {
+    let declared = |(name, shape): (&str, &[usize])| Declared {
+        name: name.into(),
+        shape: shape.to_vec(),
+        group: 0,
+        own: None,
+    };
+    let tensors: [(&str, &[usize]); 4] =
+        [("fc/weight", &[12, 20]), ("conv", &[8, 4, 3, 3]), ("bias", &[7]), ("empty", &[0])];
+    let limits = Limits::default();
+    let tensors =
+        Tensors::lay_out(&["all"], &tensors.map(declared), &[], Packing::default(), &limits).unwrap();
+    let mut options = Options::default();
+    options.wrappers = wrappers;
+    let program = Program::new(&tensors, std::slice::from_ref(config), &options, &limits).unwrap();
+    let clock = Clock::new(&program, [config.clone()], wrappers).unwrap();
+    (program, clock)
+}
+
+/// A state after some steps, of which the device took all but two, with words that all differ.
+fn state(program: &Program, clock: &mut Clock<AnyRule>) -> OptimizerState {
+    for _ in 0..6 {
+        clock.next_step().unwrap();
+    }
+    // Readings may share words: each has a value that follows from where it is.
+    let word = |name: &str, buffer: u32, offset: u64| {
+        if name.starts_with("steps/") { 4 } else { 0x3f00_0000 + (buffer << 18) + offset as u32 / 4 }
+    };
+    let mut words = vec![];
+    for kept in OptimizerState::kept(program) {
+        for slice in &kept.slices {
+            let at = (slice.offset..slice.offset + slice.size).step_by(4);
+            words.extend(at.map(|offset| word(&kept.name, slice.buffer, offset)));
+        }
+    }
+    OptimizerState::new(program, clock, &words).unwrap()
+}
+
+fn reason(result: Result<OptimizerState, Error>) -> String {
+    match result {
+        Err(Error::State { reason }) => reason,
+        Err(other) => panic!("another error: {other}"),
+        Ok(_) => panic!("taken"),
+    }
+}
+
+#[test]
+fn states_of_every_rule_come_back() {
+    for entry in REGISTRY {
+        for config in (entry.variants)() {
+            for wrappers in [Wrappers::default(), wrapped()] {
+                let (program, mut clock) = of(&config, wrappers);
+                let mut saved = state(&program, &mut clock);
+                saved.insert("param/fc/weight", vec![1.5f32.to_bits(); 240]).unwrap();
+                let bytes = saved.to_safetensors().unwrap();
+                let read = OptimizerState::from_safetensors(&bytes).unwrap();
+                assert!(read == saved, "{}", entry.name);
+                // Into the same program, every word goes to where it came from.
+                let (program, mut clock) = of(&config, wrappers);
+                let restored = read.restore(&program, &mut clock, true).unwrap();
+                assert!(restored.left.is_empty());
+                let mut buffers: BTreeMap<(u32, u64), u32> = BTreeMap::new();
+                for (slice, words) in &restored.writes {
+                    assert_eq!(slice.size as usize, 4 * words.len(), "{}", entry.name);
+                    let at = (slice.offset..).step_by(4).map(|offset| (slice.buffer, offset));
+                    buffers.extend(at.zip(words.iter().copied()));
+                }
+                let kept = OptimizerState::kept(&program).into_iter();
+                let words: Vec<u32> = kept
+                    .flat_map(|kept| kept.slices)
+                    .flat_map(|slice| {
+                        let at = (slice.offset..slice.offset + slice.size).step_by(4);
+                        at.map(move |offset| (slice.buffer, offset))
+                    })
+                    // Of the ring only rows to come are written.
+                    .map(|at| buffers.get(&at).copied().unwrap_or(0))
+                    .collect();
+                let again = OptimizerState::new(&program, &clock, &words).unwrap();
+                let own = saved.words().filter(|(name, _)| !name.starts_with("param/"));
+                assert!(again.words().eq(own), "{}: words were not put back", entry.name);
+                assert_eq!(clock.recorded(), 6);
+            }
+        }
+    }
+}
+
+#[test]
+fn tensors_have_their_shapes() {
+    let (program, mut clock) = of(&AnyRule::named("adashift").unwrap(), Wrappers::default());
+    let bytes = state(&program, &mut clock).to_safetensors().unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let shape = |name: &str| file.tensor(name).unwrap().shape().to_vec();
+    assert_eq!((shape("v/fc/weight"), shape("v/empty")), (vec![12, 20], vec![0]));
+    let ring = shape("h/conv");
+    assert_eq!(ring[1..], [8, 4, 3, 3], "the values of a ring one behind the other");
+}
+
+#[test]
+fn numbers_become_those_of_the_state_and_the_rest_must_be_the_same() {
+    let config = AnyRule::from_json(r#"{"optimizer": "adam", "lr": 0.5}"#).unwrap();
+    let (program, mut clock) = of(&config, Wrappers::default());
+    let saved = state(&program, &mut clock);
+    let other = AnyRule::from_json(r#"{"optimizer": "adam", "lr": 0.1, "beta1": 0.8}"#).unwrap();
+    let (program, mut clock) = of(&other, Wrappers::default());
+    saved.restore(&program, &mut clock, true).unwrap();
+    assert_eq!((clock.groups()[0].get("lr"), clock.groups()[0].get("beta1")), (Some(0.5), Some(0.9)));
+
+    let amsgrad = AnyRule::from_json(r#"{"optimizer": "adam", "amsgrad": "raw"}"#).unwrap();
+    let (program, mut clock) = of(&amsgrad, Wrappers::default());
+    let refused = saved.restore(&program, &mut clock, true).unwrap_err().to_string();
+    assert!(refused.contains("amsgrad = "), "{refused}");
+    assert_eq!(clock.recorded(), 0, "nothing was changed");
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_named() {
+    let (program, mut clock) = of(&AnyRule::named("adam").unwrap(), Wrappers::default());
+    let saved = state(&program, &mut clock);
+    let bytes = saved.to_safetensors().unwrap();
+    for (file, part) in [(&b""[..], "no safetensors"), (b"PK\x03\x04 something else", "no safetensors")] {
+        assert!(reason(OptimizerState::from_safetensors(file)).contains(part));
+    }
+    let foreign = safetensors::serialize([("w", view(&[1.0]))], None).unwrap();
+    assert!(reason(OptimizerState::from_safetensors(&foreign)).contains("metadata has no 'wgpu-optim'"));
+    for end in [8, 100, bytes.len() - 1] {
+        reason(OptimizerState::from_safetensors(&bytes[..end]));
+    }
+    let words = || saved.words().map(|(name, words)| (name.to_string(), words.to_vec())).collect();
+    let about = saved.about();
+    let future = about.replacen("\"version\":1", "\"version\":2", 1);
+    assert!(reason(OptimizerState::from_parts(&future, words())).contains("its version is 2"));
+    let twice = about.replacen('{', "{\"version\":1,", 1);
+    assert!(reason(OptimizerState::from_parts(&twice, words())).contains("twice"));
+    let more = about.replacen("\"recorded\":6", "\"recorded\":1", 1);
+    assert!(reason(OptimizerState::from_parts(&more, words())).contains("steps were taken"));
+    let mut fewer: BTreeMap<String, Vec<u32>> = words();
+    fewer.remove("rows");
+    assert!(reason(OptimizerState::from_parts(&about, fewer)).contains("host scalars"));
+    let mut fewer: BTreeMap<String, Vec<u32>> = words();
+    fewer.get_mut("m/bias").unwrap().pop();
+    let short = OptimizerState::from_parts(&about, fewer).unwrap();
+    let refused = short.restore(&program, &mut clock, true).unwrap_err().to_string();
+    assert!(refused.contains("'m/bias' has 6 words in the state, 7 here"), "{refused}");
+}
+
+fn view(values: &[f32]) -> safetensors::tensor::TensorView<'_> {
+    let bytes = bytemuck::cast_slice(values);
+    safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![values.len()], bytes).unwrap()
+}
+
+/// Whatever is altered is refused, or is a state that every optimizer takes or refuses.
+#[test]
+fn altered_files() {
+    let files = std::env::var("FUZZ_FILES").ok().and_then(|count| count.parse().ok()).unwrap_or(20_000);
+    let config = AnyRule::named("nadam").unwrap();
+    let (program, mut clock) = of(&config, wrapped());
+    let bytes = state(&program, &mut clock).to_safetensors().unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize + 8;
+    let (mut taken, mut refused) = (0, 0);
+    for seed in 0..files {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut file = bytes.clone();
+        for _ in 0..random.random_range(1..4) {
+            // Mostly in the header, where everything is decided.
+            let end = if random.random_bool(0.9) { header.min(file.len()) } else { file.len() };
+            let at = random.random_range(0..end.max(1)).min(file.len().saturating_sub(1));
+            match random.random_range(0..5) {
+                0 if !file.is_empty() => file[at] = random.random(),
+                1 if !file.is_empty() => file[at] = b"0123456789,\"{}[]-"[random.random_range(0..17)],
+                2 => file.truncate(at),
+                3 => drop(file.splice(at..at, bytes[at.min(bytes.len() - 9)..][..8].to_vec())),
+                _ => drop(file.drain(at..(at + 3).min(file.len()))),
+            }
+        }
+        match OptimizerState::from_safetensors(&file) {
+            Ok(state) => {
+                let (program, mut clock) = of(&config, wrapped());
+                for strict in [true, false] {
+                    if state.restore(&program, &mut clock, strict).is_ok() {
+                        // It goes on, or says why not.
+                        let _ = clock.next_step().map(drop);
+                    }
+                }
+                taken += 1;
+            }
+            Err(error) => {
+                assert!(!error.to_string().is_empty());
+                refused += 1;
+            }
+        }
+    }
+    assert!(taken > 0 && refused > taken, "{taken} taken, {refused} refused");
+}
+
+#[test]
+fn files_are_written_whole_or_not_at_all() {
+    let (program, mut clock) = of(&AnyRule::named("adam").unwrap(), Wrappers::default());
+    let saved = state(&program, &mut clock);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.safetensors");
+    saved.save(&path).unwrap();
+    assert!(OptimizerState::open(&path).unwrap() == saved);
+    // Over another file, and nothing is left beside it.
+    saved.save(&path).unwrap();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    let nowhere = folder.path().join("none/state.safetensors");
+    let error = saved.save(&nowhere).unwrap_err().to_string();
+    assert!(error.contains("none/state.safetensors"), "{error}");
+    assert!(OptimizerState::open(&nowhere).unwrap_err().to_string().contains("state.safetensors"));
+    let rule = clock.groups()[0].rule().spec().name;
+    assert_eq!(saved.optimizer(), rule);
+}
