@@ -7,7 +7,7 @@ export XDG_RUNTIME_DIR ?= /tmp
 TESTED = -p wgpu-optim -p wgpu-optim-papers -p wgpu-optim-bench -p wgpu-optim-web
 NATIVE = $(TESTED) -p wgpu-optim-capi
 # All of their features.
-FEATURES = --features wgpu-optim/validate,wgpu-optim/export,wgpu-optim-web/validate
+FEATURES = --features wgpu-optim/validate,wgpu-optim/export,wgpu-optim/checkpoint,wgpu-optim-web/validate
 
 .PHONY: demo papers test setup test-setup lint doc wasm cargo-test capi-test web-check web web-test bench bench-bundle
 .NOTPARALLEL:

@@ -11,6 +11,8 @@ cannot() {
 }
 
 . scripts/tools.sh
+# The GL adapter warns without it.
+export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/tmp}
 need_packages cmake=cmake c++=g++ make=make pkg-config=pkg-config glslangValidator=glslang-tools spirv-val=spirv-tools
 # Not commands: what is asked for is never there.
 [ -e /usr/include/vulkan/vulkan.h ] || need_packages -=libvulkan-dev

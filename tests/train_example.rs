@@ -25,7 +25,8 @@ use common::{Gpu, gpu_main, trial};
 use data::{Data, Images};
 use network::Network;
 use rand::RngExt;
-use training::{Purpose, Run, rng, train};
+use training::{Purpose, Run, Saving, rng, train};
+use wgpu_optim::OptimizerState;
 use wgpu_optim::wgpu;
 
 /// Share of the test that the demonstration's optimizers get right.
@@ -36,6 +37,7 @@ fn main() {
         vec![
             trial(adapter, "gradients equal finite differences", gradients),
             trial(adapter, "the same seed gives the same bits", determinism),
+            trial(adapter, "a run goes on from any epoch", resumed),
             trial(adapter, "adamw keeps its promise", |gpu| promise(gpu, "adamw")),
             trial(adapter, "madam keeps its promise", |gpu| promise(gpu, "madam")),
         ]
@@ -173,31 +175,51 @@ fn compare(what: &str, got: &[f32], want: &[f64]) {
 }
 
 /// Trains as the command line does.
-fn run(gpu: &Gpu, arguments: &[&str]) -> (Run, Vec<u32>) {
+fn run(gpu: &Gpu, arguments: &[&str], saving: Option<Saving<'_>>) -> (Run, Vec<u32>) {
     let args = Args::try_parse_from([&["train"], arguments].concat()).unwrap();
     let data = Data::digits(&mut rng(args.seed, Purpose::Split)).unwrap();
     let (epochs, batch) = args.length();
     let network = Network::new(&gpu.device, &gpu.queue, &data, &network::HIDDEN, batch).unwrap();
     let (name, rule) = args.rules().unwrap().remove(0);
-    let run =
-        train(&network, (&gpu.device, &gpu.queue), (&name, &rule), epochs, args.seed, |_, _| ()).unwrap();
+    let gpu_of = (&gpu.device, &gpu.queue);
+    let run = train(&network, gpu_of, (&name, &rule), epochs, args.seed, saving, |_, _| ()).unwrap();
     let weight = network.params.find("layer1.weight").unwrap();
     let weight = network.params.read_param_blocking(&gpu.queue, weight).unwrap();
     (run, weight.iter().map(|w| w.to_bits()).collect())
 }
 
+/// Every epoch's state; a run that starts from one ends as the run that gave it.
+fn resumed(gpu: &Gpu) {
+    let arguments = ["--optimizer", "nadam", "--epochs", "3"];
+    let mut states = vec![];
+    let mut save = |state: OptimizerState| {
+        states.push(state);
+        Ok(())
+    };
+    let saving = Saving { from: None, every: 1, save: &mut save };
+    let (whole, weight) = run(gpu, &arguments, Some(saving));
+    assert_eq!(states.len(), 3);
+    for state in states {
+        let saving = Saving { from: Some(state), every: usize::MAX, save: &mut |_| Ok(()) };
+        let (again, last) = run(gpu, &arguments, Some(saving));
+        assert!(last == weight, "the run went on to other weights");
+        assert_eq!(again.losses, whole.losses);
+        assert_eq!(again.accuracy(), whole.accuracy());
+    }
+}
+
 fn determinism(gpu: &Gpu) {
     let arguments = ["--optimizer", "madam", "--epochs", "2"];
-    let (first, again) = (run(gpu, &arguments), run(gpu, &arguments));
+    let (first, again) = (run(gpu, &arguments, None), run(gpu, &arguments, None));
     assert_eq!(first.0.losses, again.0.losses);
     assert_eq!(first.0.tests, again.0.tests);
     assert_eq!(first.1, again.1, "weights");
-    let other = run(gpu, &[&arguments[..], &["--seed", "1"]].concat());
+    let other = run(gpu, &[&arguments[..], &["--seed", "1"]].concat(), None);
     assert_ne!(first.0.losses, other.0.losses, "the seed decides");
 }
 
 fn promise(gpu: &Gpu, optimizer: &str) {
-    let (run, _) = run(gpu, &["--optimizer", optimizer]);
+    let (run, _) = run(gpu, &["--optimizer", optimizer], None);
     println!("{optimizer} on {}: {:.2} %", gpu.name, 100.0 * run.accuracy());
     assert_eq!(run.dispatches, 1);
     assert!(run.accuracy() >= PROMISED, "{:.2} %", 100.0 * run.accuracy());

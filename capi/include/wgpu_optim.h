@@ -264,6 +264,14 @@ typedef struct WgpuOptimStep {
   uint32_t record;
 } WgpuOptimStep;
 
+// A text.
+typedef struct WgpuOptimText {
+  // UTF-8, which a zero ends.
+  const char *text;
+  // Its bytes, without that zero.
+  size_t size;
+} WgpuOptimText;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -340,8 +348,8 @@ uint32_t wgpu_optim_tensor(struct WgpuOptim *optimizer,
                            struct WgpuOptimTensor *result,
                            struct WgpuOptimError *error);
 
-// Words that persist from step to step: slots, counts, what the whole optimizer keeps. Together with the parameters they are
-// the state of a run on the device.
+// Words that persist from step to step: slots, counts, host scalars, what the whole optimizer keeps. Together with the
+// parameters and `wgpu_optim_progress` they are the state of a run.
 uint32_t wgpu_optim_persistent(struct WgpuOptim *optimizer,
                                size_t index,
                                struct WgpuOptimWords *result,
@@ -410,6 +418,19 @@ uint32_t wgpu_optim_buffer_contents(struct WgpuOptim *optimizer,
                                     void *bytes,
                                     uint64_t size,
                                     struct WgpuOptimError *error);
+
+// What the library remembers of the run, as JSON, until it is asked for again. To go on in another process, or on another device,
+// with the same bits: make an optimizer of the same description and limits, set the numbers that were changed, write all
+// persistent words, and give it this with `wgpu_optim_resume`.
+uint32_t wgpu_optim_progress(struct WgpuOptim *optimizer,
+                             struct WgpuOptimText *result,
+                             struct WgpuOptimError *error);
+
+// Goes on from what `wgpu_optim_progress` said.
+uint32_t wgpu_optim_resume(struct WgpuOptim *optimizer,
+                           const char *progress,
+                           size_t size,
+                           struct WgpuOptimError *error);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -177,8 +177,8 @@ pub unsafe extern "C" fn wgpu_optim_tensor(
     unsafe { ask(optimizer, result, error, |optimizer| optimizer.tensor(index)) }
 }
 
-/// Words that persist from step to step: slots, counts, what the whole optimizer keeps. Together with the parameters they are
-/// the state of a run on the device.
+/// Words that persist from step to step: slots, counts, host scalars, what the whole optimizer keeps. Together with the
+/// parameters and `wgpu_optim_progress` they are the state of a run.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wgpu_optim_persistent(
     optimizer: *mut WgpuOptim,
@@ -333,4 +333,29 @@ pub unsafe extern "C" fn wgpu_optim_buffer_contents(
             Ok(())
         })
     }
+}
+
+/// What the library remembers of the run, as JSON, until it is asked for again. To go on in another process, or on another device,
+/// with the same bits: make an optimizer of the same description and limits, set the numbers that were changed, write all
+/// persistent words, and give it this with `wgpu_optim_resume`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wgpu_optim_progress(
+    optimizer: *mut WgpuOptim,
+    result: *mut WgpuOptimText,
+    error: *mut WgpuOptimError,
+) -> u32 {
+    // SAFETY: as the caller says.
+    unsafe { ask(optimizer, result, error, |optimizer| optimizer.progress()) }
+}
+
+/// Goes on from what `wgpu_optim_progress` said.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wgpu_optim_resume(
+    optimizer: *mut WgpuOptim,
+    progress: *const c_char,
+    size: usize,
+    error: *mut WgpuOptimError,
+) -> u32 {
+    // SAFETY: as the caller says.
+    unsafe { change(optimizer, error, |optimizer| optimizer.resume(text(progress, size, "progress")?)) }
 }

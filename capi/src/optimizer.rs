@@ -1,6 +1,8 @@
 //! An optimizer as C holds it: the core's, and in C's shape everything that is asked for.
 
-use crate::guard::{Failure, WGPU_OPTIM_OUT_OF_TURN, WGPU_OPTIM_UNKNOWN, utf8};
+use crate::guard::{
+    Failure, WGPU_OPTIM_FAULT, WGPU_OPTIM_OUT_OF_TURN, WGPU_OPTIM_REFUSED, WGPU_OPTIM_UNKNOWN, utf8,
+};
 use crate::types::*;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char};
@@ -21,6 +23,8 @@ pub struct WgpuOptim {
     /// Of the step made last.
     bytes: Vec<u8>,
     writes: Vec<WgpuOptimWrite>,
+    /// The progress that was asked for last.
+    progress: CString,
 }
 
 /// What a [`WgpuOptimCode`] points to.
@@ -90,6 +94,7 @@ impl WgpuOptim {
             code: BTreeMap::new(),
             bytes: vec![],
             writes: vec![],
+            progress: CString::default(),
             described,
         }
     }
@@ -247,6 +252,19 @@ impl WgpuOptim {
     pub(crate) fn wants_count(&self) -> WgpuOptimSlice {
         let none = WgpuOptimSlice { buffer: 0, offset: 0, size: 0 };
         self.described.clock.wants_count().as_ref().map_or(none, slice)
+    }
+
+    pub(crate) fn progress(&mut self) -> Result<WgpuOptimText, Failure> {
+        let json = serde_json::to_string(&self.described.clock.progress());
+        let json = json.map_err(|error| Failure::new(WGPU_OPTIM_FAULT, error.to_string()))?;
+        self.progress = ended(&json);
+        Ok(WgpuOptimText { text: pointer(&self.progress), size: self.progress.as_bytes().len() })
+    }
+
+    pub(crate) fn resume(&mut self, progress: &str) -> Result<(), Failure> {
+        let progress = serde_json::from_str(progress)
+            .map_err(|error| Failure::new(WGPU_OPTIM_REFUSED, format!("progress: {error}")))?;
+        Ok(self.described.clock.resume(&progress)?)
     }
 
     pub(crate) fn observe(&mut self, recorded: u64, count: u32) -> Result<(), Failure> {

@@ -234,6 +234,16 @@ pub struct WgpuOptimWords {
     pub count: usize,
 }
 
+/// A text.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct WgpuOptimText {
+    /// UTF-8, which a zero ends.
+    pub text: *const c_char,
+    /// Its bytes, without that zero.
+    pub size: usize,
+}
+
 /// Bytes to write before a step runs.
 #[repr(C)]
 #[derive(Clone, Copy)]

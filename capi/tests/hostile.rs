@@ -203,6 +203,36 @@ fn steps_come_in_turn() {
 }
 
 #[test]
+fn a_run_goes_on() {
+    let (first, second) = (made(ADAMW), made(ADAMW));
+    let next = |optimizer, step| {
+        let step: WgpuOptimStep =
+            ask(|result, error| unsafe { wgpu_optim_next_step(optimizer, step, result, error) }).unwrap();
+        let writes = unsafe { std::slice::from_raw_parts(step.writes, step.count) };
+        writes
+            .iter()
+            .map(|write| unsafe { std::slice::from_raw_parts(write.bytes, write.size) }.to_vec())
+            .collect()
+    };
+    let _: Vec<Vec<Vec<u8>>> = (1..=5).map(|step| next(first, step)).collect();
+    let progress = ask(|result, error| unsafe { wgpu_optim_progress(first, result, error) }).unwrap();
+    let resume =
+        |text: *const c_char, size| attempt(|error| unsafe { wgpu_optim_resume(second, text, size, error) });
+    resume(progress.text, progress.size).unwrap();
+    let (got, expected): (Vec<Vec<u8>>, Vec<Vec<u8>>) = (next(second, 6), next(first, 6));
+    // The counted rows and the record; the first step of a process writes what is set too.
+    assert_eq!(got[got.len() - 2], expected[expected.len() - 2]);
+    for (text, part) in [("{", "progress"), ("{}", "missing field"), (r#"{"recorded": 1}"#, "missing")] {
+        refused(resume(text.as_ptr().cast(), text.len()), WGPU_OPTIM_REFUSED, &[part]);
+    }
+    let text = unsafe { CStr::from_ptr(progress.text) }.to_str().unwrap();
+    let more = text.replacen("\"made\":5", "\"made\":9", 1);
+    refused(resume(more.as_ptr().cast(), more.len()), WGPU_OPTIM_REFUSED, &["host scalars for 9"]);
+    destroy(first);
+    destroy(second);
+}
+
+#[test]
 fn memory_that_is_too_short_is_left_alone() {
     let optimizer = made(ADAMW);
     let counts = ask(|result, error| unsafe { wgpu_optim_counts(optimizer, result, error) }).unwrap();

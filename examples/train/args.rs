@@ -43,6 +43,22 @@ pub struct Args {
     #[arg(long, value_name = "TEXT")]
     pub adapter: Option<String>,
 
+    /// Keeps what the run can go on with in this file, with one optimizer
+    #[cfg(feature = "checkpoint")]
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+
+    /// Epochs between two times that it is written
+    #[cfg(feature = "checkpoint")]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "save",
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    pub every: usize,
+
+    /// Goes on from such a file, with the same other options
+    #[cfg(feature = "checkpoint")]
+    #[arg(long, value_name = "FILE")]
+    pub resume: Option<PathBuf>,
+
     /// Folder for train.svg and train.png
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub out: PathBuf,

@@ -21,6 +21,8 @@ use data::Data;
 use network::Network;
 use std::process::ExitCode;
 use training::Purpose;
+#[cfg(feature = "checkpoint")]
+use wgpu_optim::OptimizerState;
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
@@ -61,11 +63,17 @@ fn run(args: &Args) -> Result<()> {
     let mut runs = vec![];
     for (label, rule) in &rules {
         let bar = report::bar(label, steps);
-        let run =
-            training::train(&network, (&device, &queue), (label, rule), epochs, args.seed, |done, test| {
-                bar.set_position(done as u64);
-                bar.set_message(report::short(test));
-            });
+        #[cfg(feature = "checkpoint")]
+        let (from, every, mut save) = saving(args, rules.len())?;
+        #[cfg(feature = "checkpoint")]
+        let saving = Some(training::Saving { from, every, save: &mut save });
+        #[cfg(not(feature = "checkpoint"))]
+        let saving = None;
+        let gpu = (&device, &queue);
+        let run = training::train(&network, gpu, (label, rule), epochs, args.seed, saving, |done, test| {
+            bar.set_position(done as u64);
+            bar.set_message(report::short(test));
+        });
         bar.finish_and_clear();
         let run = run.with_context(|| label.clone())?;
         eprintln!("{}", report::line(&run));
@@ -79,4 +87,22 @@ fn run(args: &Args) -> Result<()> {
     pictures.draw(&format!("{}, {} perceptron", data.name, network.shape()), &runs)?;
     println!("loss curves: {} and {}", pictures.svg.display(), pictures.png.display());
     Ok(())
+}
+
+/// Where a state is read from, how often one is written, and what writes it.
+#[cfg(feature = "checkpoint")]
+fn saving(
+    args: &Args,
+    rules: usize,
+) -> Result<(Option<OptimizerState>, usize, impl FnMut(OptimizerState) -> Result<()>)> {
+    anyhow::ensure!(
+        rules == 1 || args.save.is_none() && args.resume.is_none(),
+        "--save and --resume go with one --optimizer, and there are {rules}"
+    );
+    let from = args.resume.as_ref().map(OptimizerState::open).transpose()?;
+    let file = args.save.clone();
+    let save = move |state: OptimizerState| Ok(file.as_ref().map_or(Ok(()), |file| state.save(file))?);
+    // Nothing is read back where nothing is kept.
+    let every = if args.save.is_some() { args.every } else { usize::MAX };
+    Ok((from, every, save))
 }

@@ -1,12 +1,12 @@
 //! One run: forward, backward and the optimizer's step in one compute pass, an epoch's losses read at its end.
 
 use crate::network::{Network, Score};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::time::{Duration, Instant};
-use wgpu_optim::{AnyRule, Optimizer};
+use wgpu_optim::{AnyRule, Optimizer, OptimizerState};
 
 /// Steps recorded into one encoder.
 const STEPS_PER_SUBMIT: usize = 16;
@@ -58,14 +58,34 @@ impl Run {
     }
 }
 
-/// Trains `network` from the parameters of `seed`. `progress` is told the steps recorded so far and the
-/// test's last score.
+/// Where a run starts from, and what is done with what it can go on with.
+pub struct Saving<'a> {
+    /// A state that [`train`] gave.
+    pub from: Option<OptimizerState>,
+    /// Epochs between two states.
+    pub every: usize,
+    pub save: &'a mut dyn FnMut(OptimizerState) -> Result<()>,
+}
+
+/// Numbers as words of a state.
+fn words(numbers: impl Iterator<Item = f64>) -> Vec<u32> {
+    numbers.map(f64::to_bits).flat_map(|bits| [bits as u32, (bits >> 32) as u32]).collect()
+}
+
+/// The same back.
+fn numbers(words: &[u32]) -> Vec<f64> {
+    words.chunks_exact(2).map(|two| f64::from_bits(u64::from(two[0]) | u64::from(two[1]) << 32)).collect()
+}
+
+/// Trains `network` from the parameters of `seed`, or goes on from a state. `progress` is told the steps recorded so far and
+/// the test's last score.
 pub fn train(
     network: &Network,
     (device, queue): (&wgpu_optim::wgpu::Device, &wgpu_optim::wgpu::Queue),
     (name, config): (&str, &AnyRule),
     epochs: usize,
     seed: u64,
+    mut saving: Option<Saving<'_>>,
     mut progress: impl FnMut(usize, Score),
 ) -> Result<Run> {
     network.initialise(&mut rng(seed, Purpose::Parameters))?;
@@ -80,13 +100,26 @@ pub fn train(
 
     let mut random = rng(seed, Purpose::Order);
     let mut order = network.train_order();
-    let mut tests = vec![network.test()?];
+    let mut tests = vec![];
     let mut losses = vec![];
+    if let Some(state) = saving.as_ref().and_then(|saving| saving.from.as_ref()) {
+        network.params.load_params(queue, state)?;
+        optimizer.load_state(state)?;
+        losses = numbers(state.get("host/losses").context("the state is not one of this program")?);
+        let scores = numbers(state.get("host/tests").unwrap_or_default());
+        tests = scores.chunks_exact(2).map(|score| Score { loss: score[0], accuracy: score[1] }).collect();
+    } else {
+        tests.push(network.test()?);
+    }
     let mut time = Duration::ZERO;
     let steps = (epochs * network.train_batches()) as f64;
-    for _ in 0..epochs {
+    let done = losses.len() / network.train_batches();
+    for epoch in 0..epochs {
         let start = Instant::now();
         order.shuffle(&mut random);
+        if epoch < done {
+            continue;
+        }
         network.reorder(&order);
         let batches: Vec<usize> = (0..network.train_batches()).collect();
         for chunk in batches.chunks(STEPS_PER_SUBMIT) {
@@ -108,6 +141,14 @@ pub fn train(
         losses.extend(network.train_losses()?);
         time += start.elapsed();
         tests.push(network.test()?);
+        if let Some(saving) = &mut saving
+            && (epoch + 1).is_multiple_of(saving.every)
+        {
+            let mut state = optimizer.read_checkpoint_blocking(&network.params)?;
+            state.insert("host/losses", words(losses.iter().copied()))?;
+            state.insert("host/tests", words(tests.iter().flat_map(|score| [score.loss, score.accuracy])))?;
+            (saving.save)(state)?;
+        }
     }
     Ok(Run {
         optimizer: name.into(),

@@ -4,8 +4,8 @@ use super::{OptimizerState, refused};
 use crate::error::Error;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
-use std::path::Path;
+#[cfg(not(target_arch = "wasm32"))]
+use std::{io::Write, path::Path};
 
 /// The key of the metadata that says what the words are of.
 const ABOUT: &str = "wgpu-optim";
@@ -59,11 +59,15 @@ impl OptimizerState {
             if !matches!(view.dtype(), Dtype::F32 | Dtype::U32) {
                 return Err(refused(format!("'{name}' is of {:?}, not of f32 or u32", view.dtype())));
             }
-            words.insert(name.to_string(), bytemuck::pod_collect_to_vec(view.data()));
+            let four = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            words.insert(name.to_string(), view.data().chunks_exact(4).map(four).collect());
         }
         Self::from_parts(about, words)
     }
+}
 
+#[cfg(not(target_arch = "wasm32"))]
+impl OptimizerState {
     /// Writes it to a file, whole or not at all: beside it first, then in its place.
     ///
     /// # Errors
@@ -85,11 +89,13 @@ impl OptimizerState {
     }
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 fn failed(path: &Path, error: &std::io::Error) -> Error {
     Error::File { path: path.display().to_string(), reason: error.to_string() }
 }
 
 /// A crash leaves the file as it was, or as it is to be: the bytes are on the disk before it gets its name.
+#[cfg(not(target_arch = "wasm32"))]
 fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;

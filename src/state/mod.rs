@@ -168,13 +168,14 @@ impl OptimizerState {
         self.words.get(name).map(Vec::as_slice)
     }
 
-    /// Adds words of the host's, such as `param/fc.weight`, to be kept with the state.
+    /// Adds words to be kept with the state: `param/fc.weight`, `grad/fc.weight`, or `host/…` for whatever else the host wants
+    /// to go on with, such as where its data loader was.
     ///
     /// # Errors
-    /// [`Error::State`] for a name that is the optimizer's own.
+    /// [`Error::State`] for another name, which would be the optimizer's own.
     pub fn insert(&mut self, name: &str, words: Vec<u32>) -> Result<(), Error> {
-        if !name.starts_with("param/") && !name.starts_with("grad/") {
-            return Err(refused(format!("'{name}' is no name for parameters or gradients")));
+        if !["param/", "grad/", "host/"].iter().any(|room| name.starts_with(room)) {
+            return Err(refused(format!("'{name}' does not begin with param/, grad/ or host/")));
         }
         self.words.insert(name.into(), words);
         Ok(())

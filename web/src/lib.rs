@@ -4,6 +4,7 @@
 
 #[cfg(feature = "validate")]
 mod check;
+mod state;
 
 use serde_json::json;
 use wasm_bindgen::prelude::*;

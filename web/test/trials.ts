@@ -140,6 +140,40 @@ export const trials: Record<string, Trial> = {
     optimizer.destroy();
   },
 
+  async "a run goes on from its state, on another device too"(device) {
+    const other = (await open()).device;
+    const wrappers = { lookahead: { k: 3, alpha: 0.5 }, ema: 0.9, non_finite: "skip", max_grad_norm: 2 } as const;
+    for (const optimizer of ["adamw", "nadam", "laprop", "adashift", "lamb", "adafactor", "prodigy"]) {
+      const description: Description = { optimizer, ...wrappers, tensors, groups: [{ name: "decay" }, { name: "plain" }] };
+      const make = (device: GPUDevice) => createOptimizer(device, description);
+      const [first, second, elsewhere] = [await make(device), await make(device), await make(other)];
+      first.write("w", Array.from({ length: 15 }, (_, i) => i / 7 - 1));
+      const go = (run: Awaited<ReturnType<typeof make>>, from: number, to: number) => {
+        for (let i = from; i < to; i++) {
+          run.writeGrad("w", Array.from({ length: 15 }, (_, k) => (i === 3 ? NaN : Math.sin(i * k))));
+          run.writeGrad("b", Array.from({ length: 5 }, (_, k) => Math.cos(i + k)));
+          run.group("decay").lr = 0.01 / (1 + i);
+          step(run.device, run);
+        }
+      };
+      go(first, 0, 5);
+      const state = await first.state();
+      go(first, 5, 9);
+      const words = async (run: typeof first) => [...(await run.read("w")), ...(await run.read("b")), ...(await run.readSlot("w", "ema"))];
+      const expected = await words(first);
+      for (const run of [second, elsewhere]) {
+        if (run.load(state).length !== 0 || run.steps !== 5) throw new Error(`${optimizer}: not all was taken`);
+        go(run, 5, 9);
+        if ((await words(run)).some((word, i) => !Object.is(word, expected[i]))) throw new Error(`${optimizer}: other bits`);
+      }
+      await refuses("a cut file", "the state is refused", () => second.load(state.slice(0, 100)));
+      const sgd = await createOptimizer(device, { optimizer: "sgd", tensors, groups });
+      await refuses("another rule", `one of '${optimizer === "adamw" ? "adam" : optimizer}', not of this 'sgd'`, () => sgd.load(state));
+      for (const run of [first, second, elsewhere, sgd]) run.destroy();
+    }
+    other.destroy();
+  },
+
   async "the page's own buffers, at offsets"(device) {
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
     const [param, grad] = [256, 512].map((size) => device.createBuffer({ size, usage })) as [GPUBuffer, GPUBuffer];

@@ -22,6 +22,8 @@ export class CountReader {
   #questions: Question[] = [];
   #answers: GPUBuffer | undefined;
   #reading = false;
+  /** Of which run the questions are. */
+  #run = 0;
   #tell: (recorded: number, count: number) => void;
 
   constructor(device: GPUDevice, label: string, tell: (recorded: number, count: number) => void) {
@@ -53,6 +55,7 @@ export class CountReader {
     const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
     const answers = (this.#answers ??= device.createBuffer({ label: this.#label, size: 4 * MOST, usage }));
     const asked = [...this.#questions];
+    const run = this.#run;
     const encoder = device.createCommandEncoder({ label: this.#label });
     asked.forEach(({ buffer }, index) => encoder.copyBufferToBuffer(buffer, 0, answers, 4 * index, 4));
     device.queue.submit([encoder.finish()]);
@@ -63,13 +66,19 @@ export class CountReader {
         answers.unmap();
         const known = asked.filter((_, index) => words[index] !== NOT_YET);
         const newest = known.at(-1);
-        if (newest) this.#tell(newest.recorded, words[asked.indexOf(newest)]!);
+        if (newest && run === this.#run) this.#tell(newest.recorded, words[asked.indexOf(newest)]!);
         this.#questions = this.#questions.filter((question) => !known.includes(question));
         for (const { buffer } of known) buffer.destroy();
         this.#reading = false;
       })
       // A lost device says so elsewhere.
       .catch(() => undefined);
+  }
+
+  /** What was asked was of another run. */
+  forget(): void {
+    this.#run += 1;
+    this.#questions = [];
   }
 
   destroy(): void {

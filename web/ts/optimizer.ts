@@ -238,6 +238,39 @@ export class Optimizer {
     return words;
   }
 
+  /**
+   * Everything that the run goes on with, the parameters too, as the bytes of a safetensors file: `load` takes it, here, on another
+   * device, or in Rust. Submits a copy, and waits for it; submit every step that was recorded before.
+   */
+  async state(): Promise<Uint8Array> {
+    this.#alive();
+    // Steps that are recorded while the copy is under way are not in it.
+    const snapshot = this.#core.snapshot();
+    try {
+      const slices = snapshot.slices();
+      const ranges: Range[] = [];
+      for (let i = 0; i < slices.length; i += 3) {
+        ranges.push(this.#range({ buffer: slices[i]!, offset: slices[i + 1]!, size: slices[i + 2]! }));
+      }
+      const words = await this.readRanges(ranges);
+      return asked(() => snapshot.state(new Uint32Array(words.buffer)));
+    } finally {
+      snapshot.free();
+    }
+  }
+
+  /**
+   * Goes on from what `state` gave: parameters, slots, counts, and the numbers of groups and wrappers. With `strict: false` what
+   * does not fit stays as it is, and the result lists it; else the error does, and nothing was changed.
+   */
+  load(state: Uint8Array, { strict = true }: { strict?: boolean } = {}): string[] {
+    this.#alive();
+    const left = JSON.parse(asked(() => this.#core.load(state, strict))) as string[];
+    this.#upload();
+    this.#counts?.forget();
+    return left;
+  }
+
   /** The ranges of slices of the plan: for tests and tools. */
   ranges(slices: readonly Slice[]): Range[] {
     return slices.map((slice) => this.#range(slice));
@@ -273,8 +306,14 @@ export class Optimizer {
   #prepare(encoder?: GPUCommandEncoder): number {
     this.#alive();
     if (encoder) this.askCount(encoder);
+    const record = asked(() => this.#core.next_step());
+    this.#upload();
+    return record;
+  }
+
+  /** Writes what the core has to be written. */
+  #upload(): void {
     const core = this.#core;
-    const record = asked(() => core.next_step());
     const start = core.bytes();
     for (let i = 0; i < core.writes(); i++) {
       const [buffer, offset, first, length] = core.write(i) as unknown as [number, number, number, number];
@@ -282,7 +321,6 @@ export class Optimizer {
       const bytes = this.#memory.buffer;
       this.device.queue.writeBuffer(this.#objects.buffers[buffer]!, offset, bytes, start + first, length);
     }
-    return record;
   }
 
   #dispatch(pass: GPUComputePassEncoder, record: number): void {
