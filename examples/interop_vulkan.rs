@@ -109,7 +109,7 @@ impl Engine {
         let fits = |(index, kind): (usize, &vk::MemoryType)| {
             needs.memory_type_bits >> index & 1 == 1 && kind.property_flags.contains(visible)
         };
-        let kind = memory.memory_types_as_slice().iter().enumerate().position(|kind| fits(kind));
+        let kind = memory.memory_types_as_slice().iter().enumerate().position(fits);
         let allocate = vk::MemoryAllocateInfo::default()
             .allocation_size(needs.size)
             .memory_type_index(kind.context("no memory that the host sees")? as u32);

@@ -143,23 +143,14 @@ pub fn translate(program: &Program, module: usize, language: Language) -> Result
         .validate(&parsed)
         .map_err(|error| refused(error.emit_to_string(&text.wgsl)))?;
     let source = Source { module: &parsed, info: &info, layout, entry_point: &text.entry_point };
-    match language {
-        Language::Wgsl => {}
-        Language::Spirv => code.bytes = source.spirv().map_err(refused)?,
-        Language::Glsl => {
-            code.bytes = source.glsl().map_err(refused)?.into_bytes();
-            code.entry_point = "main".into();
-        }
-        Language::Msl => {
-            let (msl, entry_point, lengths) = source.msl().map_err(refused)?;
-            (code.bytes, code.entry_point, code.lengths) = (msl.into_bytes(), entry_point, Some(lengths));
-        }
-        Language::Hlsl => {
-            let (hlsl, entry_point) = source.hlsl().map_err(refused)?;
-            (code.bytes, code.entry_point) = (hlsl.into_bytes(), entry_point);
-            code.workgroups = Some(layout.len() as u32);
-        }
-    }
+    let written = match language {
+        Language::Wgsl => Ok(()),
+        Language::Spirv => source.spirv(&mut code),
+        Language::Glsl => source.glsl(&mut code),
+        Language::Msl => source.msl(&mut code),
+        Language::Hlsl => source.hlsl(&mut code),
+    };
+    written.map_err(refused)?;
     Ok(code)
 }
 
@@ -194,17 +185,18 @@ impl Source<'_> {
         (0..).zip(self.layout).map(each)
     }
 
-    fn spirv(&self) -> Result<Vec<u8>, String> {
+    fn spirv(&self, code: &mut Code) -> Result<(), String> {
         // The bindings are those of the text. Its loops end, so that nothing need bound them.
         let options = spv::Options { force_loop_bounding: false, ..spv::Options::default() };
         let pipeline =
             spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: self.entry_point.into() };
         let words = spv::write_vec(self.module, self.info, &options, Some(&pipeline))
             .map_err(|error| error.to_string())?;
-        Ok(words.into_iter().flat_map(u32::to_le_bytes).collect())
+        code.bytes = words.into_iter().flat_map(u32::to_le_bytes).collect();
+        Ok(())
     }
 
-    fn glsl(&self) -> Result<String, String> {
+    fn glsl(&self, code: &mut Code) -> Result<(), String> {
         let binding_map = self.bindings(|binding, _| binding as u8).collect();
         let options = glsl::Options { binding_map, ..glsl::Options::default() };
         let pipeline = glsl::PipelineOptions {
@@ -217,11 +209,11 @@ impl Source<'_> {
         glsl::Writer::new(&mut text, self.module, self.info, &options, &pipeline, policies)
             .and_then(|mut writer| writer.write())
             .map_err(|error| error.to_string())?;
-        Ok(text)
+        (code.bytes, code.entry_point) = (text.into_bytes(), "main".into());
+        Ok(())
     }
 
-    /// The text, its entry point, and the place and the bindings of the buffer of lengths.
-    fn msl(&self) -> Result<(String, String, (u32, Vec<u32>)), String> {
+    fn msl(&self, code: &mut Code) -> Result<(), String> {
         let target = |binding, kind| msl::BindTarget {
             buffer: Some(binding as u8),
             mutable: kind == Binding::ReadWrite,
@@ -247,10 +239,12 @@ impl Source<'_> {
         });
         let measured =
             runtime_sized.filter_map(|(_, variable)| Some(variable.binding.as_ref()?.binding)).collect();
-        Ok((text, first_name(made.entry_point_names)?, (lengths, measured)))
+        (code.bytes, code.entry_point) = (text.into_bytes(), first_name(made.entry_point_names)?);
+        code.lengths = Some((lengths, measured));
+        Ok(())
     }
 
-    fn hlsl(&self) -> Result<(String, String), String> {
+    fn hlsl(&self, code: &mut Code) -> Result<(), String> {
         let target = |register| hlsl::BindTarget { register, ..hlsl::BindTarget::default() };
         let options = hlsl::Options {
             binding_map: self.bindings(|binding, _| target(binding)).collect(),
@@ -264,7 +258,9 @@ impl Source<'_> {
         let made = hlsl::Writer::new(&mut text, &options, &pipeline)
             .write(self.module, self.info, None)
             .map_err(|error| error.to_string())?;
-        Ok((text, first_name(made.entry_point_names)?))
+        (code.bytes, code.entry_point) = (text.into_bytes(), first_name(made.entry_point_names)?);
+        code.workgroups = Some(self.layout.len() as u32);
+        Ok(())
     }
 }
 

@@ -55,7 +55,7 @@ fn read_all(
             options.wrappers = wrappers;
             options.shape = Some(if in_arena { Shape::Wide(128) } else { Shape::Long });
             let tensors = modules::tensors(1, in_arena);
-            let program = Program::new(&tensors, &[config.clone()], &options, &limits)?;
+            let program = Program::new(&tensors, std::slice::from_ref(&config), &options, &limits)?;
             for (index, module) in program.modules.iter().enumerate() {
                 let code = translate(&program, index, language)?;
                 let is_new = READ.lock()?.get_or_insert_default().insert((language, code.hash()));

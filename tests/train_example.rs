@@ -196,11 +196,11 @@ fn resumed(gpu: &Gpu) {
         states.push(state);
         Ok(())
     };
-    let saving = Saving { from: None, every: 1, save: &mut save };
+    let saving = Saving { from: None, every: 1, save: Box::new(&mut save) };
     let (whole, weight) = run(gpu, &arguments, Some(saving));
     assert_eq!(states.len(), 3);
     for state in states {
-        let saving = Saving { from: Some(state), every: usize::MAX, save: &mut |_| Ok(()) };
+        let saving = Saving { from: Some(state), every: usize::MAX, save: Box::new(|_| Ok(())) };
         let (again, last) = run(gpu, &arguments, Some(saving));
         assert!(last == weight, "the run went on to other weights");
         assert_eq!(again.losses, whole.losses);

@@ -64,9 +64,7 @@ fn run(args: &Args) -> Result<()> {
     for (label, rule) in &rules {
         let bar = report::bar(label, steps);
         #[cfg(feature = "checkpoint")]
-        let (from, every, mut save) = saving(args, rules.len())?;
-        #[cfg(feature = "checkpoint")]
-        let saving = Some(training::Saving { from, every, save: &mut save });
+        let saving = Some(saving(args, rules.len())?);
         #[cfg(not(feature = "checkpoint"))]
         let saving = None;
         let gpu = (&device, &queue);
@@ -89,20 +87,18 @@ fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Where a state is read from, how often one is written, and what writes it.
+/// What of a run is kept, and what it goes on from.
 #[cfg(feature = "checkpoint")]
-fn saving(
-    args: &Args,
-    rules: usize,
-) -> Result<(Option<OptimizerState>, usize, impl FnMut(OptimizerState) -> Result<()>)> {
+fn saving(args: &Args, rules: usize) -> Result<training::Saving<'_>> {
     anyhow::ensure!(
         rules == 1 || args.save.is_none() && args.resume.is_none(),
         "--save and --resume go with one --optimizer, and there are {rules}"
     );
-    let from = args.resume.as_ref().map(OptimizerState::open).transpose()?;
-    let file = args.save.clone();
-    let save = move |state: OptimizerState| Ok(file.as_ref().map_or(Ok(()), |file| state.save(file))?);
-    // Nothing is read back where nothing is kept.
-    let every = if args.save.is_some() { args.every } else { usize::MAX };
-    Ok((from, every, save))
+    let save = |state: OptimizerState| Ok(args.save.as_ref().map_or(Ok(()), |file| state.save(file))?);
+    Ok(training::Saving {
+        from: args.resume.as_ref().map(OptimizerState::open).transpose()?,
+        // Nothing is read back where nothing is kept.
+        every: if args.save.is_some() { args.every } else { usize::MAX },
+        save: Box::new(save),
+    })
 }

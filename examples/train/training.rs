@@ -35,15 +35,16 @@ pub struct Run {
     pub steps_per_epoch: usize,
     /// Test before the first and after every epoch.
     pub tests: Vec<Score>,
-    /// Wall clock of the training without the tests.
+    /// Wall clock of the training without the tests, of `timed` steps.
     pub time: Duration,
+    pub timed: usize,
     pub dispatches: usize,
 }
 
 impl Run {
     /// Wall clock of one step, in milliseconds.
     pub fn ms_per_step(&self) -> f64 {
-        self.time.as_secs_f64() * 1e3 / self.losses.len() as f64
+        self.time.as_secs_f64() * 1e3 / self.timed.max(1) as f64
     }
 
     /// Mean loss of the last epoch's batches; NaN after a divergence.
@@ -64,7 +65,7 @@ pub struct Saving<'a> {
     pub from: Option<OptimizerState>,
     /// Epochs between two states.
     pub every: usize,
-    pub save: &'a mut dyn FnMut(OptimizerState) -> Result<()>,
+    pub save: Box<dyn FnMut(OptimizerState) -> Result<()> + 'a>,
 }
 
 /// Numbers as words of a state.
@@ -156,6 +157,7 @@ pub fn train(
         steps_per_epoch: network.train_batches(),
         tests,
         time,
+        timed: (epochs - done.min(epochs)) * network.train_batches(),
         dispatches: optimizer.dispatches_per_step(),
     })
 }
