@@ -254,7 +254,8 @@ pub enum Error {
 
     /// The device was lost or destroyed. State that was read back before stays valid.
     #[error(
-        "the device is lost or destroyed ({reason}); rebuild on a new device from the state read back before"
+        "the device is lost or destroyed ({reason}); make everything on a new device and load the state read back \
+         before (load_state)"
     )]
     DeviceLost {
         /// What the device answered.

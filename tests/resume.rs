@@ -90,6 +90,25 @@ fn resumes(gpu: &Gpu, config: &AnyRule, options: &Options) {
     goes_on(&mut start(gpu, config, BINDABLE, options), &mut start(gpu, config, BINDABLE, options));
 }
 
+/// A run that starts again is a new one.
+fn starts_again(gpu: &Gpu, config: &AnyRule, options: &Options) {
+    let mut new = start(gpu, config, BINDABLE, options);
+    let mut used = start(gpu, config, BINDABLE, options);
+    (0..BEFORE).for_each(|number| step(&mut used, number));
+    used.optimizer.reset().unwrap();
+    assert_eq!(used.optimizer.steps(), 0);
+    for run in [&mut new, &mut used] {
+        run.write_theta(&parameters(1, &LENS));
+        for index in 0..2 {
+            let group = run.params.group_of(run.tensors[index]).unwrap();
+            let lr = config.get("lr");
+            let _ = lr.map(|lr| run.optimizer.group_mut(group).unwrap().set("lr", lr));
+        }
+        (0..AFTER).for_each(|number| step(run, number));
+    }
+    assert!(used.read().bits() == new.read().bits(), "a run that started again took other steps");
+}
+
 /// Into another program: other tiles, other places. Rules that add up over tiles take another tree then.
 fn resumes_elsewhere(gpu: &Gpu, config: &AnyRule) {
     let mut small = Options::default();
@@ -178,6 +197,11 @@ fn main() {
                     let config = config.clone();
                     let title = format!("{} variant {i} resumes, {name}", entry.name);
                     trials.push(trial(adapter, title, move |gpu| resumes(gpu, &config, &options)));
+                }
+                if i == 0 {
+                    let (config, options) = (config.clone(), everything());
+                    let title = format!("{} starts again", entry.name);
+                    trials.push(trial(adapter, title, move |gpu| starts_again(gpu, &config, &options)));
                 }
                 if i == 0 && !config.rule().reduces() && !config.rule().spec().is_factored() {
                     let title = format!("{} resumes in another program", entry.name);

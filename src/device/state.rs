@@ -119,6 +119,23 @@ impl<C: Config> Optimizer<C> {
         Ok(restored.left)
     }
 
+    /// Starts again, as a new optimizer would, with the parameters, options and rates as they are: for warm restarts. Everything is
+    /// written through the queue, before the next submit.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn reset(&mut self) -> Result<(), Error> {
+        self.watch.check()?;
+        for slice in self.program.persistent().iter().flat_map(|words| &words.slices) {
+            let buffer = &self.objects.buffers[slice.buffer as usize];
+            let words = self.program.first_words(slice);
+            self.queue.write_buffer(buffer, slice.offset, bytemuck::cast_slice(&words));
+        }
+        self.clock.restart();
+        self.counts = self.program.rows.count.map(|_| CountReader::new(&self.device, &self.program.label));
+        Ok(())
+    }
+
     /// Reads the state, with the parameters. **Submits and blocks**: for tools and tests.
     ///
     /// # Errors

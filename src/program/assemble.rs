@@ -91,7 +91,11 @@ impl Program {
             Factored::new(&shapes.collect::<Vec<_>>(), &plan)
         });
         let factored = factored.filter(|factored| factored.elements > 0);
-        (step.apart, step.cut) = factored.as_ref().map_or((false, false), |lines| (lines.apart, lines.cut));
+        if let Some(lines) = &factored {
+            (step.apart, step.cut, step.times) = (lines.apart, lines.cut, lines.times);
+        } else {
+            (step.apart, step.cut) = (false, false);
+        }
         let label = options.label.clone().unwrap_or_else(|| format!("wgpu-optim: {}", step.spec.name));
         let assembly =
             Assembly { step, tensors, groups, plan, places, first_counted, factored, label, limits };

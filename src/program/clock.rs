@@ -4,7 +4,7 @@ use super::assemble::check_groups;
 use super::host_rows::{HostRows, Places, Progress, Tick};
 use super::{Program, Rows, Slice};
 use crate::error::Error;
-use crate::rule::{Config, MAX_DEVICE_SCALARS, depths_of};
+use crate::rule::{Config, HostState, MAX_DEVICE_SCALARS, depths_of};
 use crate::wrappers::Wrappers;
 
 /// A bit of the device's counts, as in `shaders/core/tiles.wgsl`.
@@ -122,6 +122,20 @@ impl<C: Config> Clock<C> {
     /// What the host has to remember of the run, beside the configurations.
     pub fn progress(&self) -> Progress {
         self.host.progress()
+    }
+
+    /// Starts again, with the configurations as they are: the device holds what it held before the first step.
+    pub fn restart(&mut self) {
+        let groups = self.groups.len();
+        self.host.resume(&Progress {
+            recorded: 0,
+            made: 0,
+            known: 0,
+            known_at: 0,
+            memory: vec![HostState::default(); groups],
+            evaluated: vec![false; groups],
+        });
+        self.unchecked.fill(true);
     }
 
     /// Goes on from there: the device holds what it held then.

@@ -90,6 +90,21 @@ impl Program {
         all
     }
 
+    /// The words of a slice before the first step.
+    pub fn first_words(&self, slice: &Slice) -> Vec<u32> {
+        let mut words = vec![0; (slice.size / ELEMENT) as usize];
+        let Some(buffer) = self.buffers.get(slice.buffer as usize) else { return words };
+        let first = slice.offset / ELEMENT;
+        for fill in &buffer.contents {
+            let (at, len) = (fill.at / ELEMENT, fill.words.len() as u64);
+            let end = at.saturating_add(len.saturating_mul(fill.times)).min(first + words.len() as u64);
+            for word in at.max(first)..end {
+                words[(word - first) as usize] = fill.words[((word - at) % len) as usize];
+            }
+        }
+        words
+    }
+
     /// Bytes of the slots.
     pub fn state_bytes(&self) -> u64 {
         let states = self.windows.iter().flat_map(|window| &window.state);

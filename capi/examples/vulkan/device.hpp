@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -64,44 +65,32 @@ struct Device {
             VK(make(instance, &messages, nullptr, &messenger));
         }
 
-        uint32_t count = 0;
-        VK(vkEnumeratePhysicalDevices(instance, &count, nullptr));
-        std::vector<VkPhysicalDevice> all(count);
-        VK(vkEnumeratePhysicalDevices(instance, &count, all.data()));
-        for (VkPhysicalDevice candidate : all) {
-            vkGetPhysicalDeviceProperties(candidate, &properties);
-            uint32_t families = 0;
-            vkGetPhysicalDeviceQueueFamilyProperties(candidate, &families, nullptr);
-            std::vector<VkQueueFamilyProperties> family_properties(families);
-            vkGetPhysicalDeviceQueueFamilyProperties(candidate, &families, family_properties.data());
-            physical = candidate;
-            for (uint32_t i = 0; i < families && family == UINT32_MAX; i++)
-                if (family_properties[i].queueFlags & VK_QUEUE_COMPUTE_BIT) family = i;
-            if (family != UINT32_MAX && std::string(properties.deviceName).find(part) != std::string::npos) break;
-            family = UINT32_MAX;
+        // The first device of that name, and its first queue that computes.
+        uint32_t count = 16, families = 16;
+        VkPhysicalDevice all[16];
+        VkQueueFamilyProperties queue_families[16];
+        VkResult found = vkEnumeratePhysicalDevices(instance, &count, all);
+        for (uint32_t i = 0; found >= 0 && i < count && family == UINT32_MAX; i++) {
+            vkGetPhysicalDeviceProperties(physical = all[i], &properties);
+            vkGetPhysicalDeviceQueueFamilyProperties(physical, &(families = 16), queue_families);
+            for (uint32_t k = 0; k < families && family == UINT32_MAX; k++)
+                if (std::strstr(properties.deviceName, part.c_str()) && queue_families[k].queueFlags & VK_QUEUE_COMPUTE_BIT)
+                    family = k;
         }
         if (family == UINT32_MAX) throw std::runtime_error("no Vulkan device called '" + part + "'");
 
         float priority = 1.0f;
-        VkDeviceQueueCreateInfo queues{VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO};
-        queues.queueFamilyIndex = family;
-        queues.queueCount = 1;
-        queues.pQueuePriorities = &priority;
+        VkDeviceQueueCreateInfo queues{VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, nullptr, 0, family, 1, &priority};
         VkDeviceCreateInfo create_device{VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO};
         create_device.queueCreateInfoCount = 1;
         create_device.pQueueCreateInfos = &queues;
         VK(vkCreateDevice(physical, &create_device, nullptr, &device));
         vkGetDeviceQueue(device, family, 0, &queue);
 
-        VkCommandPoolCreateInfo pool{VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO};
-        pool.queueFamilyIndex = family;
+        VkCommandPoolCreateInfo pool{VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO, nullptr, 0, family};
         VK(vkCreateCommandPool(device, &pool, nullptr, &commands));
-        VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 512},
-                                        {VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER_DYNAMIC, 32}};
-        VkDescriptorPoolCreateInfo sets{VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO};
-        sets.maxSets = 32;
-        sets.poolSizeCount = 2;
-        sets.pPoolSizes = sizes;
+        VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 512}, {VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER_DYNAMIC, 32}};
+        VkDescriptorPoolCreateInfo sets{VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, nullptr, 0, 32, 2, sizes};
         VK(vkCreateDescriptorPool(device, &sets, nullptr, &descriptors));
     }
 
@@ -130,9 +119,7 @@ struct Device {
         vkGetPhysicalDeviceMemoryProperties(physical, &memory);
         for (uint32_t type = 0; type < memory.memoryTypeCount; type++) {
             if (!(types >> type & 1) || (memory.memoryTypes[type].propertyFlags & wanted) != wanted) continue;
-            VkMemoryAllocateInfo allocate{VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO};
-            allocate.allocationSize = end;
-            allocate.memoryTypeIndex = type;
+            VkMemoryAllocateInfo allocate{VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, nullptr, end, type};
             VkDeviceMemory made;
             VK(vkAllocateMemory(device, &allocate, nullptr, &made));
             for (size_t i = 0; i < buffers.size(); i++) VK(vkBindBufferMemory(device, buffers[i], made, at[i]));
@@ -145,9 +132,8 @@ struct Device {
         std::vector<VkDescriptorSetLayoutBinding> bindings;
         for (uint32_t i = 0; i < kinds.size(); i++)
             bindings.push_back({i, kinds[i], 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr});
-        VkDescriptorSetLayoutCreateInfo create{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO};
-        create.bindingCount = uint32_t(bindings.size());
-        create.pBindings = bindings.data();
+        VkDescriptorSetLayoutCreateInfo create{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, nullptr, 0,
+                                               uint32_t(bindings.size()), bindings.data()};
         VkDescriptorSetLayout made;
         VK(vkCreateDescriptorSetLayout(device, &create, nullptr, &made));
         return made;
@@ -155,10 +141,7 @@ struct Device {
 
     VkDescriptorSet set(VkDescriptorSetLayout layout, const std::vector<VkDescriptorType> &kinds,
                         const std::vector<VkDescriptorBufferInfo> &bound) const {
-        VkDescriptorSetAllocateInfo allocate{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO};
-        allocate.descriptorPool = descriptors;
-        allocate.descriptorSetCount = 1;
-        allocate.pSetLayouts = &layout;
+        VkDescriptorSetAllocateInfo allocate{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO, nullptr, descriptors, 1, &layout};
         VkDescriptorSet made;
         VK(vkAllocateDescriptorSets(device, &allocate, &made));
         for (uint32_t i = 0; i < bound.size(); i++) {
@@ -202,9 +185,8 @@ struct Device {
     }
 
     VkCommandBuffer begin() const {
-        VkCommandBufferAllocateInfo allocate{VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO};
-        allocate.commandPool = commands;
-        allocate.commandBufferCount = 1;
+        VkCommandBufferAllocateInfo allocate{VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO, nullptr, commands,
+                                             VK_COMMAND_BUFFER_LEVEL_PRIMARY, 1};
         VkCommandBuffer made;
         VK(vkAllocateCommandBuffers(device, &allocate, &made));
         VkCommandBufferBeginInfo begin{VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};

@@ -51,7 +51,7 @@ static int train(int argc, char **argv) {
         else if (option == "--picture") picture = value();
         else if (option == "--record") record = value();
         else if (option == "--steps") steps = unsigned(std::stoul(value()));
-        else if (option == "--gap") gap = unsigned(std::stoul(value()));
+        else if (option == "--gap") gap = unsigned(std::stoul(value())); // at any multiple of four bytes
         else if (option == "--validate") validate = true;
         else throw std::runtime_error("unknown option " + option);
     }
@@ -111,11 +111,9 @@ static int train(int argc, char **argv) {
 
     // A run can be recorded: gradients and parameters of every step, for another executor to be held against.
     std::ofstream recorded;
-    if (!record.empty()) {
-        recorded.open(record, std::ios::binary);
-        recorded << description << '\n';
-        recorded.write(reinterpret_cast<const char *>(start.data()), 4 * words);
-    }
+    if (!record.empty()) recorded.open(record, std::ios::binary);
+    recorded << description << '\n';
+    recorded.write(reinterpret_cast<const char *>(start.data()), 4 * words);
     float loss = 0.0f, first = 0.0f;
     for (uint64_t step = 1; step <= steps; step++) {
         // As a slider would: any number of any group, at any time.
@@ -125,12 +123,10 @@ static int train(int argc, char **argv) {
         dispatch(backward, uint32_t(step), kSamples);
         dispatch(gather, uint32_t(step), kElements + 1);
         rule.step(commands, step);
+        read_back(model, 0, recorded.is_open() ? 4 * words : 4);
         if (recorded.is_open()) {
-            read_back(model, 0, 4 * words);
             recorded.write(reinterpret_cast<const char *>(&lr), 8);
             recorded.write(static_cast<const char *>(mapped), 4 * words);
-        } else {
-            vulkan.run(commands);
         }
         if (step == 1 || step % std::max(steps / 10, 1u) == 0) {
             commands = vulkan.begin();

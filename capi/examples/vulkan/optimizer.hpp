@@ -44,12 +44,9 @@ struct Optimizer {
         for (size_t i = 0; i < counts.buffers; i++) {
             WgpuOptimBuffer buffer;
             optim(wgpu_optim_buffer, core, i, &buffer);
-            if (buffer.usage == WGPU_OPTIM_USAGE_OWN)
-                buffers.push_back(model);
-            else if (buffer.usage == WGPU_OPTIM_USAGE_UNIFORM)
-                buffers.push_back(vulkan.buffer(buffer.size, VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT));
-            else
-                buffers.push_back(vulkan.buffer(buffer.size, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT));
+            const bool uniform = buffer.usage == WGPU_OPTIM_USAGE_UNIFORM;
+            const auto usage = uniform ? VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT : VK_BUFFER_USAGE_STORAGE_BUFFER_BIT;
+            buffers.push_back(buffer.usage == WGPU_OPTIM_USAGE_OWN ? model : vulkan.buffer(buffer.size, usage));
         }
     }
 
