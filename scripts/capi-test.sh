@@ -20,8 +20,11 @@ find /usr/share/vulkan /usr/local/share/vulkan /etc/vulkan -name VkLayer_khronos
     need_packages -=vulkan-validationlayers
 need_slang
 
+# Those of `make cargo-test`, which has built most of it.
+features=validate,export,checkpoint
+
 echo "== what is exported, read by other compilers"
-REQUIRE_VALIDATORS=1 cargo test --release --features export --test exported
+REQUIRE_VALIDATORS=1 cargo test --release --features $features --test exported
 
 echo "== hostile callers"
 host=$(rustc -vV | sed -n 's/^host: //p')
@@ -47,14 +50,16 @@ echo "== the C++ program, by CMake"
 example=$PWD/capi/examples/vulkan
 cmake -S "$example" -B "$out/build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$out" >/dev/null
 cmake --build "$out/build" >/dev/null
-cargo build --release --quiet --example same_bits
-device=${WGPU_OPTIM_DEVICE:-llvmpipe}
+cargo build --release --quiet --features $features --example same_bits --example interop_vulkan
+# Part of a device's name; the first one by default.
+device=${WGPU_OPTIM_DEVICE:-}
 # Gradients where a vec4 fits, and where it does not; a rule with norms.
 for run in "adamw 29" "adamw 30" "lamb 29"; do
     read -r optimizer gap <<<"$run"
     "$out/build/heart" --device "$device" --optimizer "$optimizer" --gap "$gap" --steps 200 --validate \
-        --picture "$out/heart.ppm" --record "$out/run.bin" | tail -2
-    target/release/examples/same_bits "$out/run.bin" "$device"
+        --picture "$out/heart.ppm" --record "$out/run.bin" >"$out/log" || cannot "$(cat "$out/log")"
+    sed -n '1p; $p' "$out/log"
+    target/release/examples/same_bits "$out/run.bin" "$(sed -n '1s/^[a-z]* on //p' "$out/log")"
 done
 
 # The same without the optimizer's barriers: the layers must complain, or they were not there.
@@ -71,4 +76,4 @@ grep -q "SYNC-HAZARD" "$careless/log" || cannot "the validation layers are not t
 echo "a missing barrier is seen"
 
 echo "== native handles from Rust"
-cargo run --release --quiet --example interop_vulkan
+target/release/examples/interop_vulkan

@@ -171,6 +171,17 @@ fn misfits(gpu: &Gpu) {
     let slot = other.read_slot_blocking(&gpu.queue, new, "m").unwrap();
     assert_eq!(slot, [0.0; 5], "what is new starts as it did");
 
+    // Other groups: what is of none of the state's starts anew.
+    let mut params = ParamSet::builder();
+    let only = params.group("group 1");
+    params.tensor("tensor 0", [1], only);
+    let params = params.build(&gpu.device).unwrap();
+    let mut other = Optimizer::new(&gpu.device, &gpu.queue, &params, [adam.clone()]).unwrap();
+    let refused = other.load_state(&state).unwrap_err().to_string();
+    assert!(refused.contains("the groups are [group 0, group 1] in the state, [group 1] here"), "{refused}");
+    other.load_what_fits(&state).unwrap();
+    assert_eq!((other.steps(), other.read_checkpoint_blocking(&params).unwrap().taken()), (3, 3));
+
     let sgd = AnyRule::named("sgd").unwrap();
     let mut other = start(gpu, &sgd, BINDABLE, &options);
     let refused = other.optimizer.load_what_fits(&state).unwrap_err().to_string();

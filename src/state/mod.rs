@@ -98,7 +98,7 @@ impl OptimizerState {
         };
         let about = About {
             version: VERSION,
-            library: crate::VERSION.into(),
+            library: env!("CARGO_PKG_VERSION").into(),
             optimizer: program.optimizer.clone(),
             program: format!("{:016x}", program.hash()),
             wrappers: *clock.wrappers(),
@@ -298,6 +298,16 @@ impl OptimizerState {
             writes.push((window.counts, words));
         }
         let mut progress = self.about.progress.clone();
+        // What a rule remembers belongs to a group, which is known by its name.
+        let saved = |name: &String| self.about.groups.iter().position(|group| group.name == *name);
+        let of_groups = program.groups.iter().map(saved);
+        (progress.memory, progress.evaluated) = of_groups
+            .map(|index| {
+                let memory = index.and_then(|index| self.about.progress.memory.get(index));
+                let evaluated = index.and_then(|index| self.about.progress.evaluated.get(index));
+                (memory.copied().unwrap_or_default(), evaluated.copied().unwrap_or(false))
+            })
+            .unzip();
         let ring = &program.rows.counted;
         let (row, places) = (ring.stride / 4, u64::from(ring.places));
         let to_come = self.to_come();
