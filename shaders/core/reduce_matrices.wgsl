@@ -1,13 +1,13 @@
 // reduce_matrices.wgsl: the dispatch that adds up the rows and the columns of matrices, with one look at each gradient. A
 // workgroup handles a block: its invocations stand in `lanes` columns of vec4, side by side, and in rows below one
-// another; each takes four times 16 rows, or as many as some matrix has (generated: TIMES). What is not finite is left out. The order depends on the shape alone: where a
+// another; each takes four times 16 rows. What is not finite is left out. The order depends on the shape alone: where a
 // tensor is cut into windows, the next window continues with what each invocation had, and with the terms of the row
 // that was cut.
 //
 //   workgroup: (tensor, first row, first column, where another window finds what it goes on with, or 0),
 //              (where the tensor's element 0 would be among the gradients, first element here, end, 1 if first)
 
-// Rows that an invocation takes between two barriers, and how many times at most.
+// Rows that an invocation takes between two barriers, and how many times.
 const ROWS: u32 = 16u;
 const PARTS: u32 = 4u;
 // Sums join by eight.
@@ -106,7 +106,7 @@ fn optimizer_reduce(
         total = factored[carried];
         sum = factored[carried + WORKGROUP];
     }
-    for (var part = 0u; part < TIMES; part++) {
+    for (var part = 0u; part < PARTS; part++) {
         let first_row = entry.y + part * ROWS * deep;
         // Four at a time, written out so that no load waits for another.
         for (var k = 0u; k < ROWS; k += 4u) {

@@ -91,11 +91,7 @@ impl Program {
             Factored::new(&shapes.collect::<Vec<_>>(), &plan)
         });
         let factored = factored.filter(|factored| factored.elements > 0);
-        if let Some(lines) = &factored {
-            (step.apart, step.cut, step.times) = (lines.apart, lines.cut, lines.times);
-        } else {
-            (step.apart, step.cut) = (false, false);
-        }
+        (step.apart, step.cut) = factored.as_ref().map_or((false, false), |lines| (lines.apart, lines.cut));
         let label = options.label.clone().unwrap_or_else(|| format!("wgpu-optim: {}", step.spec.name));
         let assembly =
             Assembly { step, tensors, groups, plan, places, first_counted, factored, label, limits };

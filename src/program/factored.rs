@@ -29,8 +29,6 @@ pub(crate) struct Factored {
     pub apart: bool,
     /// Whether some block of a matrix is cut into windows.
     pub cut: bool,
-    /// Times that an invocation takes rows of a block of a matrix.
-    pub times: usize,
     /// Three vec4 for each tensor.
     records: Vec<[u32; 4]>,
     /// For each window two vec4 for each workgroup that reduces lines.
@@ -62,7 +60,6 @@ impl Factored {
         let mut factored = Self::default();
         let all: Vec<Matrices> = shapes.iter().map(|(shape, _)| Matrices::of(shape)).collect();
         factored.apart = all.iter().any(|m| m.factored && (m.lanes() == 0 || m.columns % 4 != 0));
-        factored.times = all.iter().filter(|m| m.lanes() > 0).map(Matrices::times).max().unwrap_or(1);
         let mut at = 0;
         let mut place = |count: usize| {
             // At a vec4, of which it owns the last one.

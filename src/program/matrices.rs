@@ -4,9 +4,8 @@
 use super::factored::{BLOCK, CHUNK};
 use crate::rule::SlotKind;
 
-/// Rows that an invocation takes between two barriers, as `ROWS` in `shaders/core/reduce_matrices.wgsl`.
-const ROWS_AT_A_TIME: usize = 16;
-/// Rows of a block for each of its invocations that stand below one another: `ROWS` times `PARTS` there.
+/// Rows of a block for each of its invocations that stand below one another: `ROWS` times `PARTS` in
+/// `shaders/core/reduce_matrices.wgsl`.
 const ROWS_OF_BLOCK: usize = 64;
 
 /// The matrices that the two largest dimensions of a tensor make, of equal ones the later, one for each place in the
@@ -64,12 +63,6 @@ impl Matrices {
     fn block(&self) -> (usize, usize) {
         let lanes = self.lanes().max(1);
         (ROWS_OF_BLOCK * (BLOCK / lanes), 4 * lanes)
-    }
-
-    /// Times that an invocation takes rows of a block, `TIMES` in `shaders/core/reduce_matrices.wgsl`.
-    pub fn times(&self) -> usize {
-        let (rows, deep) = (self.rows.min(self.block().0), BLOCK / self.lanes().max(1));
-        rows.div_ceil(ROWS_AT_A_TIME * deep)
     }
 
     /// Parts that the lines of a kind are added up in: blocks or chunks.

@@ -96,8 +96,6 @@ pub(crate) struct Step<'a> {
     pub apart: bool,
     /// Whether some block of a matrix is cut into windows.
     pub cut: bool,
-    /// Times that an invocation takes rows of a block of a matrix.
-    pub times: usize,
     /// The rule's slots, then the wrappers'.
     pub streams: Vec<Stream>,
     /// Storage buffers that the slots are dealt to.
@@ -145,7 +143,6 @@ impl<'a> Step<'a> {
             packed: 8,
             apart: true,
             cut: true,
-            times: 1,
             streams: streams.collect(),
             state_buffers: 0,
             reduces: groups.iter().any(|group| group.rule().reduces()),

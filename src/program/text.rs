@@ -63,10 +63,8 @@ pub(crate) fn module(step: &Step<'_>, kind: &PassKind, access: Access) -> String
     }
     if step.spec.is_factored() && kind.needs.rule {
         parts.push(include_str!("../../shaders/core/factored.wgsl").into());
-        let Step { apart, cut, times, .. } = step;
-        parts.push(format!(
-            "const APART: bool = {apart};\nconst CUT: bool = {cut};\nconst TIMES: u32 = {times}u;\n"
-        ));
+        let Step { apart, cut, .. } = step;
+        parts.push(format!("const APART: bool = {apart};\nconst CUT: bool = {cut};\n"));
         if kind.comes_first(step) {
             parts.push(include_str!("../../shaders/core/factored_vectors.wgsl").into());
         }
