@@ -110,7 +110,7 @@ const libraries = {
     const step = () => {
       tf.tidy(() => adam.applyGradients(gradients));
       // What is recorded is submitted only when somebody asks.
-      tf.backend().submitQueue();
+      if (tf.backend().commandEncoder) tf.backend().submitQueue();
     };
     const first = async () => (await variables[0].data())[0];
     return { step, first, wait: () => device.queue.onSubmittedWorkDone(), close: () => tf.disposeVariables() };

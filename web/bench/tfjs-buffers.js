@@ -20,7 +20,7 @@ export async function shareBuffers() {
     const { value, grads } = tf.variableGrads(loss);
     // tfjs makes a buffer for each result, so the gradient is copied once; what tfjs recorded must be submitted first.
     const { buffer, tensorRef } = grads.w.dataToGPU();
-    tf.backend().submitQueue();
+    if (tf.backend().commandEncoder) tf.backend().submitQueue();
     const encoder = device.createCommandEncoder();
     encoder.copyBufferToBuffer(buffer, 0, grad, 0, 64);
     optimizer.step(encoder);
