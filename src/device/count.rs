@@ -1,6 +1,6 @@
 //! Reads the device's count of steps now and then, and never waits for it.
 
-use crate::program::ELEMENT;
+use crate::program::{ELEMENT, Program};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use wgpu::{BufferUsages, CommandEncoder, MapMode};
@@ -33,7 +33,12 @@ impl Drop for Question {
 }
 
 impl CountReader {
-    pub fn new(device: &wgpu::Device, label: &str) -> Self {
+    /// For a program in which something follows from the count.
+    pub fn of(device: &wgpu::Device, program: &Program) -> Option<Self> {
+        program.rows.count.map(|_| Self::new(device, &program.label))
+    }
+
+    fn new(device: &wgpu::Device, label: &str) -> Self {
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(&format!("{label}: count")),
             size: ELEMENT,

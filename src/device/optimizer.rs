@@ -111,7 +111,7 @@ impl<C: Config> Optimizer<C> {
         program.check_fits(&params.tensors, &Limits::of(device))?;
         let clock = Clock::new(&program, groups, wrappers)?;
         let objects = Objects::new(device, &program, &params.buffers)?;
-        let counts = program.rows.count.map(|_| CountReader::new(device, &program.label));
+        let counts = CountReader::of(device, &program);
         Ok(Self {
             device: device.clone(),
             queue: queue.clone(),

@@ -5,7 +5,7 @@ use super::optimizer::Optimizer;
 use super::params::{ParamSet, TensorId};
 use super::readback::Download;
 use crate::error::Error;
-use crate::program::{Clock, Program};
+use crate::program::{Clock, Program, Slice};
 use crate::rule::Config;
 use crate::state::OptimizerState;
 use futures::future::join_all;
@@ -111,12 +111,20 @@ impl<C: Config> Optimizer<C> {
         self.watch.check()?;
         let restored = state.restore(&self.program, &mut self.clock, strict)?;
         for (slice, words) in &restored.writes {
-            let buffer = &self.objects.buffers[slice.buffer as usize];
-            self.queue.write_buffer(buffer, slice.offset, bytemuck::cast_slice(words));
+            self.write_words(slice, words);
         }
-        // A reading that is still awaited is of the steps before.
-        self.counts = self.program.rows.count.map(|_| CountReader::new(&self.device, &self.program.label));
+        self.forget_count();
         Ok(restored.left)
+    }
+
+    fn write_words(&self, slice: &Slice, words: &[u32]) {
+        let buffer = &self.objects.buffers[slice.buffer as usize];
+        self.queue.write_buffer(buffer, slice.offset, bytemuck::cast_slice(words));
+    }
+
+    /// A reading that is still awaited is of the steps before.
+    fn forget_count(&mut self) {
+        self.counts = CountReader::of(&self.device, &self.program);
     }
 
     /// Starts again, as a new optimizer would, with the parameters, options and rates as they are: for warm restarts. Everything is
@@ -127,12 +135,10 @@ impl<C: Config> Optimizer<C> {
     pub fn reset(&mut self) -> Result<(), Error> {
         self.watch.check()?;
         for slice in self.program.persistent().iter().flat_map(|words| &words.slices) {
-            let buffer = &self.objects.buffers[slice.buffer as usize];
-            let words = self.program.first_words(slice);
-            self.queue.write_buffer(buffer, slice.offset, bytemuck::cast_slice(&words));
+            self.write_words(slice, &self.program.first_words(slice));
         }
         self.clock.restart();
-        self.counts = self.program.rows.count.map(|_| CountReader::new(&self.device, &self.program.label));
+        self.forget_count();
         Ok(())
     }
 
