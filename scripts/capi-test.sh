@@ -31,7 +31,7 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 if [ -e "$(rustc --print sysroot)/lib/rustlib/$host/lib/librustc-stable_rt.asan.a" ]; then
     # Unoptimised builds take a third of the time. The switch is one of Rust's unstable ones.
     export RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address
-    FUZZ_SECONDS=${FUZZ_SECONDS:-30} cargo test -p wgpu-optim-capi --target "$host" --target-dir target/asan
+    FUZZ_SEEDS=${FUZZ_SEEDS:-5000} cargo test -p wgpu-optim-capi --target "$host" --target-dir target/asan
     unset RUSTC_BOOTSTRAP RUSTFLAGS
 else
     echo "passed over: this Rust has no AddressSanitizer"

@@ -146,14 +146,13 @@ impl Tensors {
                     check_own(name, "parameter", param, own, len)?;
                     check_own(name, "gradient", grad, own, len)?;
                     if !can_bind(param, grad, len, limits) {
-                        let alignment = limits.min_storage_buffer_offset_alignment;
                         return Err(Error::Buffer {
                             tensor: name.clone(),
                             role: "gradient",
                             problem: format!(
                                 "is its parameter buffer too, and this device binds the two apart: leave \
                                  {} bytes from the one's first byte to the other's",
-                                alignment + 2 * VEC4 as u32
+                                far_enough(limits)
                             ),
                         });
                     }
@@ -317,13 +316,23 @@ fn place_in_arena(
 /// Whether ranges of both places can be bound that do not overlap, where one buffer holds both and the device asks for it.
 /// Bindings start at multiples of the alignment and are of whole vec4.
 fn can_bind(param: Place, grad: Place, len: usize, limits: &Limits) -> bool {
-    let alignment = u64::from(limits.min_storage_buffer_offset_alignment).max(ELEMENT);
+    let alignment = binding_alignment(limits);
     let (first, second) = (param.offset.min(grad.offset), param.offset.max(grad.offset));
     param.buffer != grad.buffer
         || limits.overlapping_bindings
         // All of it at once, or else part by part, down to a vec4, wherever that lies.
         || second - second % alignment >= (first + ELEMENT * len as u64).next_multiple_of(VEC4)
-        || second - first >= alignment + 2 * VEC4
+        || second - first >= far_enough(limits)
+}
+
+/// Where a binding may start: at multiples of these bytes.
+fn binding_alignment(limits: &Limits) -> u64 {
+    u64::from(limits.min_storage_buffer_offset_alignment).max(ELEMENT)
+}
+
+/// Bytes from one place to another in the same buffer that are enough for any device to bind the two apart.
+fn far_enough(limits: &Limits) -> u64 {
+    binding_alignment(limits) + 2 * VEC4
 }
 
 /// Refuses a buffer of the host's that cannot hold the tensor.
