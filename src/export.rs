@@ -186,8 +186,9 @@ impl Source<'_> {
     }
 
     fn spirv(&self, code: &mut Code) -> Result<(), String> {
-        // The bindings are those of the text. Its loops end, so that nothing need bound them.
-        let options = spv::Options { force_loop_bounding: false, ..spv::Options::default() };
+        // The bindings are those of the text. Its loops end, and are bounded all the same, as wgpu does it: without that, a
+        // step takes 1.08 times as long on lavapipe, whose compiler makes something else of them.
+        let options = spv::Options::default();
         let pipeline =
             spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: self.entry_point.into() };
         let words = spv::write_vec(self.module, self.info, &options, Some(&pipeline))
