@@ -53,7 +53,7 @@ pub mod reference;
 pub mod rule;
 pub mod rules;
 mod schedule;
-mod state;
+pub mod state;
 #[cfg(feature = "validate")]
 pub mod validate;
 mod wrappers;
@@ -61,8 +61,8 @@ mod wrappers;
 pub use description::Description;
 #[cfg(feature = "wgpu")]
 pub use device::{
-    BufferRange, Download, GroupId, Optimizer, ParamSet, ParamSetBuilder, PreparedStep, StateDownload,
-    TensorId, required_features, required_limits,
+    BufferRange, Changes, Download, GroupId, Optimizer, ParamSet, ParamSetBuilder, PreparedStep,
+    StateDownload, TensorId, required_features, required_limits,
 };
 pub use error::{Error, Refusal};
 pub use program::{Options, Packing};

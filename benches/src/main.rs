@@ -9,6 +9,7 @@ mod document;
 mod kernels;
 mod ours;
 mod picture;
+mod rows;
 mod sections;
 mod tables;
 mod turns;

@@ -5,6 +5,7 @@ use crate::device::Device;
 use crate::document::{Over, PeerFile, PeerRow, PeerTime, Report, Row, Start, compare};
 use crate::kernels::{Buffers, Kernel, Rung};
 use crate::ours::{Load, Ours};
+use crate::rows::{Pruning, WIDTH};
 use crate::turns::{Budget, Candidate, Quartiles, Times, in_turns};
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
@@ -27,7 +28,7 @@ pub struct Plan {
 }
 
 /// The names of the sections.
-pub const SECTIONS: [&str; 6] = ["sizes", "ladder", "tensors", "wrappers", "rules", "start"];
+pub const SECTIONS: [&str; 7] = ["sizes", "ladder", "tensors", "wrappers", "rules", "rows", "start"];
 
 /// Measures one adapter.
 pub struct Session<'a> {
@@ -41,7 +42,7 @@ impl<'a> Session<'a> {
     /// All sections.
     pub fn run(&mut self, peers: &[PeerFile]) {
         let parts: [fn(&mut Session<'a>) -> Result<()>; SECTIONS.len()] =
-            [Self::sizes, Self::ladder, Self::tensors, Self::wrappers, Self::rules, Self::start];
+            [Self::sizes, Self::ladder, Self::tensors, Self::wrappers, Self::rules, Self::rows, Self::start];
         for (name, part) in SECTIONS.into_iter().zip(parts) {
             if self.plan.sections.iter().any(|wanted| wanted == name) {
                 self.bar.set_message(name);
@@ -325,6 +326,21 @@ impl<'a> Session<'a> {
             target: target.map(Into::into),
         });
         row.share_of_copy = share_of_copy(&row, &times[0], &times[2], &copies);
+        self.report.rows.push(row);
+        Ok(())
+    }
+
+    /// Half of a million rows kept, against copies of as many words.
+    fn rows(&mut self) -> Result<()> {
+        let rows = (self.plan.rules_size as usize / 2).clamp(1, 1_000_000);
+        let mut pruning = Pruning::new(self.device, rows)?;
+        let mut copies = pruning.copies(self.device)?;
+        let parameters = pruning.parameters();
+        let times = in_turns(self.device, &mut [&mut pruning, &mut copies], self.budget(0.1, 1))?;
+        let mut row = Row::new("rows", format!("half of {rows} rows of {WIDTH} kept"), &times[0]);
+        // Parameters, gradients and two slots, read and written.
+        (row.parameters, row.bytes) = (parameters, parameters * 4 * 4 * 2);
+        row.over = over(&times[0], &times[1], "copies of as many words".into(), Some("<= 2.5"));
         self.report.rows.push(row);
         Ok(())
     }

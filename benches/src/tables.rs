@@ -29,6 +29,10 @@ fn about(section: &str) -> (&'static str, &'static str) {
             ("What stands around a rule, and rules with norms", "The ratio is to AdamW over one tensor.")
         }
         "rules" => ("Every rule", "With its defaults, over one matrix; the ratio is to AdamW."),
+        "rows" => (
+            "Rows pruned",
+            "Parameters, gradients and two slots, by `Optimizer::take_over`; the ratio is to plain copies of as many words.",
+        ),
         _ => (
             "The first step",
             "On a fresh device of 1 M parameters: a driver may know the pipelines from another run.",

@@ -2,6 +2,7 @@
 //! rule, no wrapper and no kind of pass.
 
 mod count;
+mod moves;
 mod objects;
 mod optimizer;
 mod params;
@@ -10,6 +11,7 @@ mod readings;
 mod scope;
 mod state;
 
+pub use moves::Changes;
 pub use optimizer::{Optimizer, PreparedStep};
 pub use params::{BufferRange, GroupId, ParamSet, ParamSetBuilder, TensorId};
 pub use readback::Download;

@@ -93,7 +93,11 @@ fn make_buffer(device: &wgpu::Device, buffer: &Buffer) -> Result<wgpu::Buffer, E
     Ok(made)
 }
 
-fn make_layout(device: &wgpu::Device, label: Option<&str>, layout: &[Binding]) -> wgpu::BindGroupLayout {
+pub(super) fn make_layout(
+    device: &wgpu::Device,
+    label: Option<&str>,
+    layout: &[Binding],
+) -> wgpu::BindGroupLayout {
     let entry = |(binding, kind): (u32, &Binding)| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
@@ -112,7 +116,7 @@ fn make_layout(device: &wgpu::Device, label: Option<&str>, layout: &[Binding]) -
     device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries })
 }
 
-fn make_pipeline(
+pub(super) fn make_pipeline(
     device: &wgpu::Device,
     module: &Module,
     layout: &wgpu::BindGroupLayout,

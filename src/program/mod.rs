@@ -56,6 +56,7 @@ pub use read::Persistent;
 pub use rows::{FieldPlace, RowLayout};
 pub use shape::Shape;
 pub use tensors::{Arena, Declared, Packing, Place, Tensor, Tensors};
+pub(crate) use windows::fold;
 
 use crate::rule::SlotKind;
 use crate::wrappers::Wrappers;

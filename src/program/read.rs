@@ -22,6 +22,14 @@ impl Program {
         Some(self.slot_slices(self.tensors.get(tensor)?, slot))
     }
 
+    /// The slices of [`slot`](Program::slot), apart for each of the values that are kept of each element.
+    pub(crate) fn slot_values(&self, tensor: usize, name: &str) -> Vec<Vec<Slice>> {
+        let slices = self.slot(tensor, name).unwrap_or_default();
+        let kept = self.slots.iter().find(|slot| slot.name == name).map_or(1, |slot| slot.depth.max(1));
+        let each = slices.len().div_ceil(kept as usize).max(1);
+        slices.chunks(each).map(<[Slice]>::to_vec).collect()
+    }
+
     pub(super) fn slot_slices(&self, tensor: &TensorPlace, slot: &SlotPlace) -> Vec<Slice> {
         let factored = |which: usize| {
             let place = tensor.factored.map(|places| places[which]).filter(|(_, count)| *count > 0);

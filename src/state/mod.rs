@@ -4,6 +4,7 @@
 mod differences;
 #[cfg(feature = "checkpoint")]
 mod file;
+mod moves;
 
 use crate::error::Error;
 use crate::json;
@@ -11,6 +12,7 @@ use crate::program::{Clock, Persistent, Program, Progress, Slice};
 use crate::rule::Config;
 use crate::wrappers::Wrappers;
 use differences::Differences;
+pub use moves::{Bound, Change, FRESH, GATHER_ENTRY_POINT, Gather, List, Moves, NONE, Side, Taken};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -1,0 +1,92 @@
+// gather_vec4.wgsl: four words at a time. New words start at a vec4, old ones anywhere: most rows do not start at one.
+// Generated: how far the vec4 of an invocation lie apart (`ALONG`) and those of neighbours (`ACROSS`).
+
+@group(0) @binding(2) var<storage, read> old_words: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read_write> new_words: array<vec4<u32>>;
+
+@compute @workgroup_size(LANES)
+fn gather_rows(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = id.y * grid.x + id.x;
+    if (index >= arrayLength(&chunks)) {
+        return;
+    }
+    let chunk = chunks[index];
+    let width = chunk.width & ~OF_SLOT;
+    let quads = (chunk.count + 3u) / 4u;
+    var i = lane * ACROSS;
+    var row = (chunk.first + 4u * i) / width;
+    var column = (chunk.first + 4u * i) % width;
+    let down = 4u * ALONG / width;
+    let right = 4u * ALONG % width;
+    // The row that was looked up last, and the vec4 that was read last: neighbours need the same.
+    var known = row;
+    var begins = taken_from(chunk, row);
+    var held_at = 0xffffffffu;
+    var held = vec4<u32>();
+    for (var turn = 0u; turn < QUADS / LANES; turn += 1u) {
+        if (i < quads) {
+            let live = min(chunk.count - 4u * i, 4u);
+            if (known != row) {
+                known = row;
+                begins = taken_from(chunk, row);
+            }
+            let at = begins + column;
+            let inside = at < chunk.old_count && chunk.old_count - at >= 4u;
+            if (column + 4u <= width && live == 4u && inside) {
+                let word = chunk.start + at;
+                let quad = word / 4u;
+                if (held_at != quad) {
+                    held = old_words[quad];
+                }
+                let low = held;
+                held_at = quad;
+                if (word % 4u != 0u) {
+                    held_at = quad + 1u;
+                    held = old_words[held_at];
+                }
+                new_words[chunk.to / 4u + i] = shifted(low, held, word % 4u);
+            } else {
+                move_apart(chunk, i, live, row, column);
+            }
+        }
+        i += ALONG;
+        row += down;
+        column += right;
+        if (column >= width) {
+            column -= width;
+            row += 1u;
+        }
+    }
+}
+
+// Four words of eight.
+fn shifted(low: vec4<u32>, high: vec4<u32>, by: u32) -> vec4<u32> {
+    let odd = select(low, vec4<u32>(low.yzw, high.x), (by & 1u) != 0u);
+    let next = select(high.xy, high.yz, (by & 1u) != 0u);
+    return select(odd, vec4<u32>(odd.zw, next), (by & 2u) != 0u);
+}
+
+// A vec4 of more than one row, or at the end of something.
+fn move_apart(chunk: Chunk, i: u32, live: u32, first_row: u32, first_column: u32) {
+    let width = chunk.width & ~OF_SLOT;
+    var row = first_row;
+    var column = first_column;
+    var begins = taken_from(chunk, row);
+    for (var k = 0u; k < live; k += 1u) {
+        let at = begins + column;
+        if (at < chunk.old_count) {
+            let word = chunk.start + at;
+            new_words[chunk.to / 4u + i][k] = old_words[word / 4u][word % 4u];
+        }
+        column += 1u;
+        if (column == width && k + 1u < live) {
+            column = 0u;
+            row += 1u;
+            begins = taken_from(chunk, row);
+        }
+    }
+}
