@@ -68,11 +68,24 @@ fn save(run: &Run<'_>) -> OptimizerState {
     run.optimizer.read_checkpoint_blocking(&run.params).unwrap()
 }
 
+/// A file that was written one tensor at a time has what was read at once.
+#[cfg(all(feature = "checkpoint", not(target_arch = "wasm32")))]
+fn is_what_a_file_has(run: &Run<'_>, state: &OptimizerState) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.safetensors");
+    run.optimizer.save_checkpoint_blocking(&run.params, &path).unwrap();
+    assert!(OptimizerState::open(&path).unwrap() == *state, "a file has other words");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+#[cfg(not(all(feature = "checkpoint", not(target_arch = "wasm32"))))]
+fn is_what_a_file_has(_: &Run<'_>, _: &OptimizerState) {}
+
 /// Saves in the middle, goes on, and holds `resumed`, which starts from what was saved, against it.
 fn goes_on(run: &mut Run<'_>, resumed: &mut Run<'_>) {
     run.write_theta(&parameters(1, &LENS));
     (0..BEFORE).for_each(|number| step(run, number));
     let state = save(run);
+    is_what_a_file_has(run, &state);
     (BEFORE..BEFORE + AFTER).for_each(|number| step(run, number));
     // What another run has done before does not matter.
     resumed.write_theta(&parameters(5, &LENS));

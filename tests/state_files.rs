@@ -232,3 +232,41 @@ fn files_are_written_whole_or_not_at_all() {
     let rule = clock.groups()[0].rule().spec().name;
     assert_eq!(saved.optimizer(), rule);
 }
+
+/// Words that are read when they are written: the file is the same, and an error leaves the one before.
+#[test]
+fn files_are_written_one_tensor_at_a_time() {
+    let (program, mut clock) = of(&AnyRule::named("adam").unwrap(), Wrappers::default());
+    let all = state(&program, &mut clock);
+    let (slots, rest) = OptimizerState::kept_apart(&program);
+    let rest: Vec<u32> = rest
+        .iter()
+        .flat_map(|kept| {
+            let words: u64 = kept.slices.iter().map(|slice| slice.size / 4).sum();
+            let own = all.get(&kept.name).map(<[u32]>::to_vec);
+            own.unwrap_or_else(|| vec![0; words as usize])
+        })
+        .collect();
+    let small = OptimizerState::without_slots(&program, &clock, &rest).unwrap();
+    let tensors: Vec<(String, usize)> =
+        slots.iter().map(|slot| (slot.name.clone(), all.get(&slot.name).unwrap().len())).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.safetensors");
+    let mut asked = vec![];
+    small
+        .save_with(&path, &tensors, |name| {
+            asked.push(name.to_string());
+            Ok(all.get(name).unwrap().to_vec())
+        })
+        .unwrap();
+    let before = OptimizerState::open(&path).unwrap();
+    for (name, _) in &tensors {
+        assert!(before.get(name) == all.get(name) && asked.iter().filter(|own| *own == name).count() == 1);
+    }
+    let lost = |_: &str| Err(Error::DeviceLost { reason: "for the test".into() });
+    assert!(matches!(small.save_with(&path, &tensors, lost), Err(Error::DeviceLost { .. })));
+    let short = small.save_with(&path, &tensors, |_| Ok(vec![1])).unwrap_err().to_string();
+    assert!(short.contains("has 1 words, not"), "{short}");
+    assert!(OptimizerState::open(&path).unwrap() == before, "the file is as it was");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}

@@ -1,6 +1,8 @@
 //! The executor on wgpu: makes the objects of a [`Program`](crate::program::Program) and records its passes. It knows no
 //! rule, no wrapper and no kind of pass.
 
+#[cfg(all(feature = "checkpoint", not(target_arch = "wasm32")))]
+mod checkpoint;
 mod count;
 mod moves;
 mod objects;

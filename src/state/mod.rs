@@ -86,11 +86,43 @@ impl OptimizerState {
         program.persistent().into_iter().filter(|words| !is_copy(&words.name)).collect()
     }
 
+    /// The same in two parts: slots of tensors, which may be large, and the rest.
+    pub fn kept_apart(program: &Program) -> (Vec<Persistent>, Vec<Persistent>) {
+        let slots = program.slot_names().count() * program.tensors.len();
+        let mut kept = Self::kept(program);
+        // Slots come first.
+        let rest = kept.split_off(slots);
+        (kept, rest)
+    }
+
     /// Of the bits of all that is [`kept`](OptimizerState::kept), one behind the other.
     ///
     /// # Errors
     /// [`Error::State`] for another number of words.
     pub fn new<C: Config>(program: &Program, clock: &Clock<C>, words: &[u32]) -> Result<Self, Error> {
+        Self::of_words(program, clock, Self::kept(program), words)
+    }
+
+    /// As [`new`](OptimizerState::new), without the slots: of the bits of the second part of
+    /// [`kept_apart`](OptimizerState::kept_apart). To be saved with the slots
+    /// ([`save_with`](OptimizerState::save_with), feature `checkpoint`).
+    ///
+    /// # Errors
+    /// [`Error::State`] for another number of words.
+    pub fn without_slots<C: Config>(
+        program: &Program,
+        clock: &Clock<C>,
+        words: &[u32],
+    ) -> Result<Self, Error> {
+        Self::of_words(program, clock, Self::kept_apart(program).1, words)
+    }
+
+    fn of_words<C: Config>(
+        program: &Program,
+        clock: &Clock<C>,
+        kept: Vec<Persistent>,
+        words: &[u32],
+    ) -> Result<Self, Error> {
         let group =
             |(name, rule): (&String, &C)| Group { name: name.clone(), options: rule.rule().to_json() };
         let tensor = |tensor: &crate::program::TensorPlace| Tensor {
@@ -111,7 +143,7 @@ impl OptimizerState {
         };
         let mut state = Self { about, words: BTreeMap::new() };
         let mut rest = words;
-        for kept in Self::kept(program) {
+        for kept in kept {
             let count = kept.slices.iter().map(|slice| slice.size as usize / 4).sum();
             let (own, after) = rest
                 .split_at_checked(count)
