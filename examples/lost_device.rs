@@ -8,10 +8,10 @@
 #[path = "support/adapter.rs"]
 mod adapter;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use wgpu_optim::rules::NAdam;
 use wgpu_optim::wgpu;
-use wgpu_optim::{Error, Optimizer, OptimizerState, ParamSet, TensorId};
+use wgpu_optim::{Error, Optimizer, OptimizerState, ParamSet, Snapshots, TensorId};
 
 const STEPS: u64 = 40;
 /// Steps between two snapshots: what a loss may cost.
@@ -38,11 +38,12 @@ impl Run {
     }
 
     /// A step whose gradient depends on its number, as a data loader that can be wound gives it.
-    fn step(&mut self, number: u64) -> Result<(), Error> {
+    fn step(&mut self, number: u64, snapshots: &mut Snapshots<NAdam>) -> Result<(), Error> {
         let gradient: Vec<f32> = (0..64 * 32).map(|i| ((i as u64 * 7 + number) as f32).sin()).collect();
         self.params.write_grad(&self.queue, self.weight, &gradient)?;
         let mut encoder = self.device.create_command_encoder(&Default::default());
         self.optimizer.step(&mut encoder)?;
+        snapshots.record(&self.optimizer, &self.params, &mut encoder)?;
         self.queue.submit([encoder.finish()]);
         Ok(())
     }
@@ -62,11 +63,11 @@ impl Run {
 fn main() -> Result<()> {
     let mut whole = Run::new()?;
     for number in 0..STEPS {
-        whole.step(number)?;
+        whole.step(number, &mut Snapshots::every(STEPS))?;
     }
 
     let mut run = Run::new()?;
-    let mut snapshot = run.optimizer.read_checkpoint_blocking(&run.params)?;
+    let mut snapshots = Snapshots::every(EVERY);
     let (mut number, mut lost) = (0, false);
     while number < STEPS {
         if number == 21 && !lost {
@@ -74,20 +75,16 @@ fn main() -> Result<()> {
             run.device.destroy();
             lost = true;
         }
-        match run.step(number) {
+        match run.step(number, &mut snapshots) {
             Ok(()) => number += 1,
             Err(Error::DeviceLost { .. }) => {
                 // Everything that was on the device is made again on another; the host has the rest.
                 run = Run::new()?;
-                number = run.resume(&snapshot)?;
+                let snapshot = snapshots.latest().context("no snapshot has arrived yet")?;
+                number = run.resume(snapshot)?;
                 println!("goes on from step {number} on another device");
-                continue;
             }
             Err(other) => return Err(other.into()),
-        }
-        if number % EVERY == 0 {
-            // An application records `download_checkpoint` and awaits it instead.
-            snapshot = run.optimizer.read_checkpoint_blocking(&run.params)?;
         }
     }
     ensure!(run.weight()? == whole.weight()?, "the run ended with other weights than one that never stopped");

@@ -13,7 +13,8 @@
 //! ```
 //!
 //! A compiler must not take liberties with floating point that WGSL does not give it: compile MSL with fast math off, HLSL
-//! with IEEE strictness (`/Gis`). Accesses are not checked against the length of what is bound.
+//! with IEEE strictness (`/Gis`). Accesses are not checked against the length of what is bound. Workgroup memory is not made
+//! zero first: every word is written before it is read.
 
 use crate::error::Error;
 use crate::program::{Binding, Program};
@@ -188,7 +189,10 @@ impl Source<'_> {
     fn spirv(&self, code: &mut Code) -> Result<(), String> {
         // The bindings are those of the text. Its loops end, and are bounded all the same, as wgpu does it: without that, a
         // step takes 1.08 times as long on lavapipe, whose compiler makes something else of them.
-        let options = spv::Options::default();
+        let options = spv::Options {
+            zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
+            ..spv::Options::default()
+        };
         let pipeline =
             spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: self.entry_point.into() };
         let words = spv::write_vec(self.module, self.info, &options, Some(&pipeline))
@@ -199,7 +203,11 @@ impl Source<'_> {
 
     fn glsl(&self, code: &mut Code) -> Result<(), String> {
         let binding_map = self.bindings(|binding, _| binding as u8).collect();
-        let options = glsl::Options { binding_map, ..glsl::Options::default() };
+        let options = glsl::Options {
+            binding_map,
+            zero_initialize_workgroup_memory: false,
+            ..glsl::Options::default()
+        };
         let pipeline = glsl::PipelineOptions {
             shader_stage: ShaderStage::Compute,
             entry_point: self.entry_point.into(),
@@ -231,6 +239,7 @@ impl Source<'_> {
             per_entry_point_map: [(self.entry_point.to_string(), resources)].into_iter().collect(),
             fake_missing_bindings: false,
             force_loop_bounding: false,
+            zero_initialize_workgroup_memory: false,
             ..msl::Options::default()
         };
         let (text, made) = msl::write_string(self.module, self.info, &options, &Default::default())
@@ -253,6 +262,7 @@ impl Source<'_> {
             special_constants_binding: Some(target(self.layout.len() as u32)),
             restrict_indexing: false,
             force_loop_bounding: false,
+            zero_initialize_workgroup_memory: false,
             ..hlsl::Options::default()
         };
         let (mut text, pipeline) = (String::new(), hlsl::PipelineOptions::default());

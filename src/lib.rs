@@ -61,7 +61,7 @@ mod wrappers;
 pub use description::Description;
 #[cfg(feature = "wgpu")]
 pub use device::{
-    BufferRange, Changes, Download, GroupId, Optimizer, ParamSet, ParamSetBuilder, PreparedStep,
+    BufferRange, Changes, Download, GroupId, Optimizer, ParamSet, ParamSetBuilder, PreparedStep, Snapshots,
     StateDownload, TensorId, required_features, required_limits,
 };
 pub use error::{Error, Refusal};

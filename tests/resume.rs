@@ -10,7 +10,8 @@ use wgpu_optim::rule::Config;
 use wgpu_optim::rules::REGISTRY;
 use wgpu_optim::wgpu::Adapter;
 use wgpu_optim::{
-    AnyRule, Error, Lookahead, LossScale, NonFinite, Optimizer, OptimizerState, Options, ParamSet, Wrappers,
+    AnyRule, Error, Lookahead, LossScale, NonFinite, Optimizer, OptimizerState, Options, ParamSet, Snapshots,
+    Wrappers,
 };
 
 const LENS: [usize; 4] = [1, 1500, 12, 4099];
@@ -153,6 +154,37 @@ fn another_device(gpu: &Gpu, adapter: &Adapter) {
     assert!(resumed.read().bits() == expected, "another device went on with other bits");
 }
 
+/// What is read back now and then is what would have been read at that step, and a dropped encoder only delays it.
+fn snapshots(gpu: &Gpu) {
+    let config = AnyRule::named("nadam").unwrap();
+    let mut run = start(gpu, &config, BINDABLE, &everything());
+    run.write_theta(&parameters(1, &LENS));
+    let mut snapshots = Snapshots::every(3);
+    let mut read = vec![];
+    for number in 0..8 {
+        step(&mut run, number);
+        let mut encoder = gpu.encoder();
+        let recorded = snapshots.record(&run.optimizer, &run.params, &mut encoder).unwrap();
+        if recorded && read.is_empty() {
+            // Dropped: it never arrives, and another is taken at the next step.
+            drop(encoder);
+            gpu.device.poll(wgpu_optim::wgpu::PollType::wait_indefinitely()).unwrap();
+            assert!(snapshots.latest().is_none());
+            read.push(number);
+            continue;
+        }
+        gpu.submit(encoder);
+        gpu.device.poll(wgpu_optim::wgpu::PollType::wait_indefinitely()).unwrap();
+        if recorded {
+            let latest = snapshots.latest().unwrap();
+            assert!(*latest == save(&run), "it is what was there at step {number}");
+            read.push(number);
+        }
+    }
+    // Step 5 is recorded twice, as number 6.
+    assert_eq!(read, [2, 3, 5]);
+}
+
 /// What does not fit is named, and changes nothing; what fits can be taken alone.
 fn misfits(gpu: &Gpu) {
     let adam = AnyRule::named("adam").unwrap();
@@ -210,7 +242,7 @@ fn misfits(gpu: &Gpu) {
 
 fn main() {
     gpu_main("resume", |adapter| {
-        let mut trials = vec![trial(adapter, "misfits", misfits)];
+        let mut trials = vec![trial(adapter, "misfits", misfits), trial(adapter, "snapshots", snapshots)];
         let own = adapter.clone();
         trials.push(trial_of_its_own(adapter, "another device", move |gpu| another_device(gpu, &own)));
         for entry in REGISTRY {

@@ -8,7 +8,7 @@ use common::{Gpu, gpu_main, trial, trial_of_its_own};
 use wgpu_optim::rule::Config;
 use wgpu_optim::rules::REGISTRY;
 use wgpu_optim::state::{FRESH, NONE};
-use wgpu_optim::wgpu::BufferUsages;
+use wgpu_optim::wgpu::{self, BufferUsages};
 use wgpu_optim::{
     AnyRule, BufferRange, Changes, Lookahead, LossScale, NonFinite, Optimizer, OptimizerState, Options,
     ParamSet, Wrappers, required_limits,
@@ -73,7 +73,12 @@ impl<'a> Run<'a> {
     }
 
     fn state(&self) -> OptimizerState {
-        self.optimizer.read_checkpoint_blocking(&self.params).unwrap()
+        let mut encoder = self.gpu.encoder();
+        let download = self.optimizer.download_checkpoint(&mut encoder, &self.params).unwrap();
+        self.gpu.submit(encoder);
+        let poll = async { self.gpu.device.poll(wgpu::PollType::wait_indefinitely()).unwrap() };
+        let (state, _) = pollster::block_on(futures::future::join(download.read(), poll));
+        state.unwrap()
     }
 }
 
@@ -199,7 +204,7 @@ fn rows_from_nowhere(gpu: &Gpu) {
     let rows = [5, NONE, 5 + FRESH, 172];
     let list = [5, 1 << 30, 5 + FRESH, 172, NONE, ROWS as u32];
     let mut new = Run::new(gpu, &config, &[("points", &[4, WIDTH]), ("clones", &[6, WIDTH])], &options);
-    let buffer = gpu.device.create_buffer(&wgpu_optim::wgpu::BufferDescriptor {
+    let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
         label: None,
         size: 256 + 24,
         usage: BufferUsages::STORAGE | BufferUsages::COPY_DST,

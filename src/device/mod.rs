@@ -11,12 +11,14 @@ mod params;
 mod readback;
 mod readings;
 mod scope;
+mod snapshots;
 mod state;
 
 pub use moves::Changes;
 pub use optimizer::{Optimizer, PreparedStep};
 pub use params::{BufferRange, GroupId, ParamSet, ParamSetBuilder, TensorId};
 pub use readback::Download;
+pub use snapshots::Snapshots;
 pub use state::StateDownload;
 #[cfg(feature = "validate")]
 pub(crate) use {readback::copy_out, scope::guarded};

@@ -134,7 +134,12 @@ pub(super) fn make_pipeline(
         layout: Some(&layout),
         module: &shader,
         entry_point: Some(&module.entry_point),
-        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            // Every word is written before it is read (tests/workgroup_memory.rs). On GL the zeros are a constant as large
+            // as the memory, which Mesa's compiler for CPUs takes half a minute over.
+            zero_initialize_workgroup_memory: false,
+            ..Default::default()
+        },
         cache: None,
     })
 }

@@ -1,9 +1,11 @@
 //! Reading back without blocking: a copy is recorded, the host submits, the future resolves when the
 //! device is polled (natively) or by itself (in a browser).
 
+use super::snapshots::Answers;
 use crate::error::Error;
 use crate::program::ELEMENT;
 use futures::channel::oneshot;
+use std::sync::Arc;
 use wgpu::{BufferUsages, CommandEncoder};
 
 /// A recorded copy, on its way to the host.
@@ -43,13 +45,37 @@ impl Download {
                 Ok(Err(error)) => return Err(lost(error.to_string())),
                 Err(_) => return Err(lost("the mapping was dropped".into())),
             }
-            let view = staging.get_mapped_range(..).map_err(|error| lost(error.to_string()))?;
-            values.extend(bytemuck::pod_collect_to_vec::<u8, f32>(&view));
-            drop(view);
-            staging.unmap();
+            take(staging, &mut values)?;
         }
         Ok(values)
     }
+
+    /// Has every buffer mapped when the encoder is submitted, which `answers` then knows: nobody has to ask.
+    pub(super) fn map_on_submit(&self, encoder: &mut CommandEncoder, answers: &Arc<Answers>) {
+        for staging in &self.staging {
+            let question = answers.question();
+            encoder.map_buffer_on_submit(staging, wgpu::MapMode::Read, .., move |result| {
+                question.answer(result.is_ok());
+            });
+        }
+    }
+
+    /// The values, once every buffer is mapped.
+    pub(super) fn mapped(self) -> Result<Vec<f32>, Error> {
+        let mut values = vec![];
+        self.staging.iter().try_for_each(|staging| take(staging, &mut values))?;
+        Ok(values)
+    }
+}
+
+/// The values of a buffer that is mapped, which it is no more then.
+fn take(staging: &wgpu::Buffer, values: &mut Vec<f32>) -> Result<(), Error> {
+    let lost = |error: wgpu::MapRangeError| Error::DeviceLost { reason: error.to_string() };
+    let view = staging.get_mapped_range(..).map_err(lost)?;
+    values.extend(bytemuck::pod_collect_to_vec::<u8, f32>(&view));
+    drop(view);
+    staging.unmap();
+    Ok(())
 }
 
 /// Records copies of `(buffer, byte offset, bytes)`, one behind the other.

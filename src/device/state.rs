@@ -4,11 +4,13 @@ use super::count::CountReader;
 use super::optimizer::Optimizer;
 use super::params::{ParamSet, TensorId};
 use super::readback::Download;
+use super::snapshots::Answers;
 use crate::error::Error;
 use crate::program::{Clock, Program, Slice};
 use crate::rule::Config;
 use crate::state::OptimizerState;
 use futures::future::join_all;
+use std::sync::Arc;
 use wgpu::CommandEncoder;
 
 /// A state on its way to the host.
@@ -28,17 +30,39 @@ impl<C: Config> StateDownload<C> {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub async fn read(self) -> Result<OptimizerState, Error> {
-        let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<u32>>();
         // All mappings are asked for before the first is awaited: one poll of the device answers them.
         let (names, params): (Vec<String>, Vec<Download>) = self.params.into_iter().unzip();
         let params = join_all(params.into_iter().map(Download::read));
         let (own, params) = futures::join!(self.download.read(), params);
-        let mut state = OptimizerState::new(&self.program, &self.clock, &bits(own?))?;
-        for (name, values) in names.iter().zip(params) {
-            state.insert(name, bits(values?))?;
-        }
-        Ok(state)
+        assemble(&self.program, &self.clock, own?, names.into_iter().zip(params))
     }
+
+    /// Has everything mapped when the encoder is submitted.
+    pub(super) fn map_on_submit(&self, encoder: &mut CommandEncoder, answers: &Arc<Answers>) {
+        self.download.map_on_submit(encoder, answers);
+        self.params.iter().for_each(|(_, download)| download.map_on_submit(encoder, answers));
+    }
+
+    /// The state, once everything is mapped.
+    pub(super) fn mapped(self) -> Result<OptimizerState, Error> {
+        let params = self.params.into_iter().map(|(name, download)| (name, download.mapped()));
+        assemble(&self.program, &self.clock, self.download.mapped()?, params)
+    }
+}
+
+/// A state of what was read.
+fn assemble<C: Config>(
+    program: &Program,
+    clock: &Clock<C>,
+    own: Vec<f32>,
+    params: impl Iterator<Item = (String, Result<Vec<f32>, Error>)>,
+) -> Result<OptimizerState, Error> {
+    let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<u32>>();
+    let mut state = OptimizerState::new(program, clock, &bits(own))?;
+    for (name, values) in params {
+        state.insert(&name, bits(values?))?;
+    }
+    Ok(state)
 }
 
 impl<C: Config> Optimizer<C> {
