@@ -38,7 +38,7 @@ impl Run {
     }
 
     /// A step whose gradient depends on its number, as a data loader that can be wound gives it.
-    fn step(&mut self, number: u64, snapshots: &mut Snapshots<NAdam>) -> Result<(), Error> {
+    fn step(&mut self, number: u64, snapshots: &mut Snapshots) -> Result<(), Error> {
         let gradient: Vec<f32> = (0..64 * 32).map(|i| ((i as u64 * 7 + number) as f32).sin()).collect();
         self.params.write_grad(&self.queue, self.weight, &gradient)?;
         let mut encoder = self.device.create_command_encoder(&Default::default());

@@ -8,7 +8,7 @@ use futures::future::{join, join_all};
 use wgpu_optim::reference::Reference;
 use wgpu_optim::rules::Setup;
 use wgpu_optim::wgpu;
-use wgpu_optim::{Download, Error, Optimizer, Options, ParamSet, Refusal};
+use wgpu_optim::{Download, Error, Optimizer, OptimizerState, Options, ParamSet, Refusal};
 
 /// The largest distance of a run from its recording.
 #[derive(Debug, Clone, Default)]
@@ -96,6 +96,17 @@ pub fn on_gpu(
     trajectory: &Trajectory,
     setup: &Setup,
 ) -> Result<(Distance, usize), Error> {
+    on_gpu_from(device, queue, trajectory, setup, None)
+}
+
+/// The same from a state of the run, which says how many steps were taken.
+pub fn on_gpu_from(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    trajectory: &Trajectory,
+    setup: &Setup,
+    state: Option<&OptimizerState>,
+) -> Result<(Distance, usize), Error> {
     let (displacement, largest) = (trajectory.displacement(), trajectory.largest());
     let mut builder = ParamSet::builder();
     let group = builder.group(&trajectory.name);
@@ -108,8 +119,12 @@ pub fn on_gpu(
     for (id, tensor) in ids.iter().zip(&trajectory.tensors) {
         params.write_param(queue, *id, &tensor.init)?;
     }
+    if let Some(state) = state {
+        params.load_params(queue, state)?;
+        optimizer.load_state(state)?;
+    }
     let mut distance = Distance::default();
-    for (step, lr) in trajectory.lr.iter().enumerate() {
+    for (step, lr) in trajectory.lr.iter().enumerate().skip(optimizer.steps() as usize) {
         optimizer.group_mut(group)?.set("lr", *lr).map_err(refused)?;
         for (id, tensor) in ids.iter().zip(&trajectory.tensors) {
             params.write_grad(queue, *id, tensor.grad(step))?;

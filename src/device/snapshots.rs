@@ -29,18 +29,18 @@ use wgpu::CommandEncoder;
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
-pub struct Snapshots<C> {
+pub struct Snapshots {
     every: u64,
     /// Steps that had been recorded at the last one.
     last: u64,
-    awaited: Option<Awaited<C>>,
+    awaited: Option<Awaited>,
     latest: Option<OptimizerState>,
 }
 
 /// A state on its way.
 #[derive(Debug)]
-struct Awaited<C> {
-    download: StateDownload<C>,
+struct Awaited {
+    download: StateDownload,
     answers: Arc<Answers>,
 }
 
@@ -80,7 +80,7 @@ impl Drop for Question {
     }
 }
 
-impl<C: Config> Snapshots<C> {
+impl Snapshots {
     /// None yet; one every so many steps, at least 1. Each takes the memory of state and parameters once on the device until it
     /// has arrived, and on the host.
     pub fn every(steps: u64) -> Self {
@@ -91,8 +91,8 @@ impl<C: Config> Snapshots<C> {
     ///
     /// # Errors
     /// [`Error::UnknownHandle`] for parameters of another optimizer, [`Error::Buffer`] for a buffer of the host's without
-    /// `COPY_SRC`, and as [`latest`](Snapshots::latest).
-    pub fn record(
+    /// `COPY_SRC`.
+    pub fn record<C: Config>(
         &mut self,
         optimizer: &Optimizer<C>,
         params: &ParamSet,
@@ -120,7 +120,7 @@ impl<C: Config> Snapshots<C> {
 
     /// Takes what has arrived. One whose encoder was dropped, or whose device was lost, never does.
     fn arrive(&mut self) {
-        let is_there = |awaited: &mut Awaited<C>| awaited.answers.awaited.load(Ordering::Acquire) == 0;
+        let is_there = |awaited: &mut Awaited| awaited.answers.awaited.load(Ordering::Acquire) == 0;
         let Some(Awaited { download, answers }) = self.awaited.take_if(is_there) else { return };
         if answers.failed.load(Ordering::Relaxed) {
             // The next step is early enough for another.

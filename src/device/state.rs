@@ -6,9 +6,9 @@ use super::params::{ParamSet, TensorId};
 use super::readback::Download;
 use super::snapshots::Answers;
 use crate::error::Error;
-use crate::program::{Clock, Program, Slice};
+use crate::program::Slice;
 use crate::rule::Config;
-use crate::state::OptimizerState;
+use crate::state::{OptimizerState, Unread};
 use futures::future::join_all;
 use std::sync::Arc;
 use wgpu::CommandEncoder;
@@ -16,15 +16,14 @@ use wgpu::CommandEncoder;
 /// A state on its way to the host.
 #[derive(Debug)]
 #[must_use = "submit the encoder, then await read()"]
-pub struct StateDownload<C> {
+pub struct StateDownload {
     download: Download,
-    /// As they were when the copy was recorded.
-    program: Program,
-    clock: Clock<C>,
+    /// As everything was when the copy was recorded.
+    unread: Unread,
     params: Vec<(String, Download)>,
 }
 
-impl<C: Config> StateDownload<C> {
+impl StateDownload {
     /// The state. Await this after the encoder was submitted; natively somebody has to poll the device meanwhile.
     ///
     /// # Errors
@@ -34,7 +33,7 @@ impl<C: Config> StateDownload<C> {
         let (names, params): (Vec<String>, Vec<Download>) = self.params.into_iter().unzip();
         let params = join_all(params.into_iter().map(Download::read));
         let (own, params) = futures::join!(self.download.read(), params);
-        assemble(&self.program, &self.clock, own?, names.into_iter().zip(params))
+        assemble(self.unread, own?, names.into_iter().zip(params))
     }
 
     /// Has everything mapped when the encoder is submitted.
@@ -46,19 +45,18 @@ impl<C: Config> StateDownload<C> {
     /// The state, once everything is mapped.
     pub(super) fn mapped(self) -> Result<OptimizerState, Error> {
         let params = self.params.into_iter().map(|(name, download)| (name, download.mapped()));
-        assemble(&self.program, &self.clock, self.download.mapped()?, params)
+        assemble(self.unread, self.download.mapped()?, params)
     }
 }
 
 /// A state of what was read.
-fn assemble<C: Config>(
-    program: &Program,
-    clock: &Clock<C>,
+fn assemble(
+    unread: Unread,
     own: Vec<f32>,
     params: impl Iterator<Item = (String, Result<Vec<f32>, Error>)>,
 ) -> Result<OptimizerState, Error> {
     let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<u32>>();
-    let mut state = OptimizerState::new(program, clock, &bits(own))?;
+    let mut state = unread.read(&bits(own))?;
     for (name, values) in params {
         state.insert(&name, bits(values?))?;
     }
@@ -79,13 +77,12 @@ impl<C: Config> Optimizer<C> {
     /// optimizer.load_state(&state)?; // this optimizer, or another of the same rule and tensors
     /// # Ok(()) }
     /// ```
-    pub fn download_state(&self, encoder: &mut CommandEncoder) -> StateDownload<C> {
-        let slices: Vec<_> =
-            OptimizerState::kept(&self.program).into_iter().flat_map(|words| words.slices).collect();
+    pub fn download_state(&self, encoder: &mut CommandEncoder) -> StateDownload {
+        let kept = OptimizerState::kept(&self.program);
+        let slices: Vec<Slice> = kept.iter().flat_map(|words| words.slices.iter().copied()).collect();
         StateDownload {
             download: self.copy(encoder, &slices),
-            program: self.program.clone(),
-            clock: self.clock.clone(),
+            unread: Unread::new(&self.program, &self.clock, &kept),
             params: vec![],
         }
     }
@@ -100,7 +97,7 @@ impl<C: Config> Optimizer<C> {
         &self,
         encoder: &mut CommandEncoder,
         params: &ParamSet,
-    ) -> Result<StateDownload<C>, Error> {
+    ) -> Result<StateDownload, Error> {
         let mut state = self.download_state(encoder);
         let gradients = self.clock.wrappers().grad_accumulation_steps.is_some();
         for (index, tensor) in params.tensors().iter().enumerate() {

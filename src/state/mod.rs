@@ -69,6 +69,63 @@ struct Tensor {
     group: u32,
 }
 
+/// A state whose words are still to be read: all that a program and a clock say of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Unread {
+    about: About,
+    /// Names and numbers of words, in the order in which they are read.
+    kept: Vec<(String, usize)>,
+    /// Rows of host scalars that the ring holds.
+    places: u64,
+}
+
+impl Unread {
+    /// Of these words, as the clock is now.
+    pub fn new<C: Config>(program: &Program, clock: &Clock<C>, kept: &[Persistent]) -> Self {
+        let group =
+            |(name, rule): (&String, &C)| Group { name: name.clone(), options: rule.rule().to_json() };
+        let tensor = |tensor: &crate::program::TensorPlace| Tensor {
+            name: tensor.name.clone(),
+            shape: tensor.shape.clone(),
+            group: tensor.group,
+        };
+        let about = About {
+            version: VERSION,
+            library: env!("CARGO_PKG_VERSION").into(),
+            optimizer: program.optimizer.clone(),
+            program: format!("{:016x}", program.hash()),
+            wrappers: *clock.wrappers(),
+            groups: program.groups.iter().zip(clock.groups()).map(group).collect(),
+            tensors: program.tensors.iter().map(tensor).collect(),
+            progress: clock.progress(),
+            row: program.rows.counted.stride / 4,
+        };
+        let words = |kept: &Persistent| kept.slices.iter().map(|slice| slice.size as usize / 4).sum();
+        let kept = kept.iter().map(|kept| (kept.name.clone(), words(kept))).collect();
+        Self { about, kept, places: program.rows.counted.places.into() }
+    }
+
+    /// With the words, one behind the other.
+    ///
+    /// # Errors
+    /// [`Error::State`] for another number of them.
+    pub fn read(self, words: &[u32]) -> Result<OptimizerState, Error> {
+        let mut state = OptimizerState { about: self.about, words: BTreeMap::new() };
+        let mut rest = words;
+        for (name, count) in self.kept {
+            let split = rest.split_at_checked(count);
+            let (own, after) = split.ok_or_else(|| refused(format!("'{name}' is not all there")))?;
+            state.words.insert(name, own.to_vec());
+            rest = after;
+        }
+        if !rest.is_empty() {
+            return Err(refused(format!("there are {} words more than are kept", rest.len())));
+        }
+        state.keep_rows_to_come(self.places);
+        Ok(state)
+    }
+}
+
 /// Words to write to a device, and what was left out.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Restored {
@@ -100,7 +157,7 @@ impl OptimizerState {
     /// # Errors
     /// [`Error::State`] for another number of words.
     pub fn new<C: Config>(program: &Program, clock: &Clock<C>, words: &[u32]) -> Result<Self, Error> {
-        Self::of_words(program, clock, Self::kept(program), words)
+        Unread::new(program, clock, &Self::kept(program)).read(words)
     }
 
     /// As [`new`](OptimizerState::new), without the slots: of the bits of the second part of
@@ -114,54 +171,13 @@ impl OptimizerState {
         clock: &Clock<C>,
         words: &[u32],
     ) -> Result<Self, Error> {
-        Self::of_words(program, clock, Self::kept_apart(program).1, words)
-    }
-
-    fn of_words<C: Config>(
-        program: &Program,
-        clock: &Clock<C>,
-        kept: Vec<Persistent>,
-        words: &[u32],
-    ) -> Result<Self, Error> {
-        let group =
-            |(name, rule): (&String, &C)| Group { name: name.clone(), options: rule.rule().to_json() };
-        let tensor = |tensor: &crate::program::TensorPlace| Tensor {
-            name: tensor.name.clone(),
-            shape: tensor.shape.clone(),
-            group: tensor.group,
-        };
-        let about = About {
-            version: VERSION,
-            library: env!("CARGO_PKG_VERSION").into(),
-            optimizer: program.optimizer.clone(),
-            program: format!("{:016x}", program.hash()),
-            wrappers: *clock.wrappers(),
-            groups: program.groups.iter().zip(clock.groups()).map(group).collect(),
-            tensors: program.tensors.iter().map(tensor).collect(),
-            progress: clock.progress(),
-            row: program.rows.counted.stride / 4,
-        };
-        let mut state = Self { about, words: BTreeMap::new() };
-        let mut rest = words;
-        for kept in kept {
-            let count = kept.slices.iter().map(|slice| slice.size as usize / 4).sum();
-            let (own, after) = rest
-                .split_at_checked(count)
-                .ok_or_else(|| refused(format!("'{}' is not all there", kept.name)))?;
-            state.words.insert(kept.name, own.to_vec());
-            rest = after;
-        }
-        if !rest.is_empty() {
-            return Err(refused(format!("there are {} words more than are kept", rest.len())));
-        }
-        state.keep_rows_to_come(program);
-        Ok(state)
+        Unread::new(program, clock, &Self::kept_apart(program).1).read(words)
     }
 
     /// Of the ring of rows only those are kept that counts to come will need.
-    fn keep_rows_to_come(&mut self, program: &Program) {
+    fn keep_rows_to_come(&mut self, places: u64) {
         let Some(ring) = self.words.remove("rows/0") else { return };
-        let (row, places) = (self.about.row as usize, u64::from(program.rows.counted.places));
+        let row = self.about.row as usize;
         let taken = self.taken();
         let rows = (taken..taken + self.to_come()).flat_map(|before| {
             let at = (before % places) as usize * row;

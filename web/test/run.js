@@ -5,6 +5,7 @@
 // A line for each trial; the exit code is 1 if one failed, or if there was none.
 
 import { open, pageOf, serve } from "./browser.js";
+import { recordings } from "./recordings.js";
 import { views } from "./views.js";
 
 const wanted = process.argv[2] ?? "";
@@ -58,6 +59,24 @@ for (let first = 0; first < STRIDE; first++) {
     return result.wrong.join("\n");
   });
 }
+
+const recorded = await recordings();
+const PART = 25;
+for (let first = 0; first < recorded.length; first += PART) {
+  const part = recorded.slice(first, first + PART);
+  await trial(`recorded trajectories from ${part[0].name} on`, async () => {
+    const { result, errors } = await inPage("replay", part);
+    const wrong = Object.entries(result).filter(([, distance]) => !(distance <= 1));
+    if (Object.keys(result).length !== part.length) errors.push(`only ${Object.keys(result).length} were replayed`);
+    return [...wrong.map(([name, distance]) => `${name}: ${distance.toFixed(3)} of the bound`), ...errors].join("\n");
+  });
+}
+
+await trial("a flipped gradient is noticed in every fifth of them", async () => {
+  const { result } = await inPage("replay", recorded.filter((_, index) => index % 5 === 0), true);
+  const missed = Object.entries(result).filter(([, distance]) => distance <= 1);
+  return missed.map(([name, distance]) => `${name}: ${distance.toFixed(3)} of the bound`).join("\n");
+});
 
 await views(browser, server.address, trial);
 

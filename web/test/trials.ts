@@ -3,6 +3,9 @@
 import { check, probe, wasm } from "../pages/validate.js";
 import { createOptimizer, defaults, load, names, OptimizerError, schedule } from "../ts/index.js";
 import type { Description } from "../ts/index.js";
+import { norms } from "./replay.js";
+
+export { replay } from "./replay.js";
 
 /** A device whose refusals that nobody caught are kept. */
 export async function open(): Promise<{ device: GPUDevice; uncaptured: string[] }> {
@@ -297,6 +300,8 @@ export const trials: Record<string, Trial> = {
     if (optimizer.steps !== 20_000) throw new Error(`${optimizer.steps} steps`);
     optimizer.destroy();
   },
+
+  "norms of all magnitudes": norms,
 
   async "probes of the device"(device) {
     const found = await probe(device);
