@@ -6,7 +6,7 @@ use crate::program::{
     ELEMENT, Limits, Persistent, Place, Program, Progress, Ring, Slice, Tensor, VEC4, fold,
 };
 
-/// Of a chunk's width: the words are those of a slot, as in `shaders/core/gather.wgsl`.
+/// Of a chunk's width: the words are those of a slot, as in `shaders/moves/gather.wgsl`.
 const OF_SLOT: u32 = 1 << 31;
 /// Elements of a chunk.
 const CHUNK: u64 = 4096;
@@ -14,19 +14,19 @@ const CHUNK: u64 = 4096;
 macro_rules! quads {
     ($apart:literal) => {
         concat!(
-            include_str!("../../../shaders/core/gather.wgsl"),
+            include_str!("../../../shaders/moves/gather.wgsl"),
             "const QUADS: u32 = 1024u;\n",
             $apart,
             "\n",
-            include_str!("../../../shaders/core/gather_vec4.wgsl")
+            include_str!("../../../shaders/moves/gather_vec4.wgsl")
         )
     };
 }
 
 const SINGLE: &str = concat!(
-    include_str!("../../../shaders/core/gather.wgsl"),
+    include_str!("../../../shaders/moves/gather.wgsl"),
     "\n",
-    include_str!("../../../shaders/core/gather_single.wgsl")
+    include_str!("../../../shaders/moves/gather_single.wgsl")
 );
 /// Neighbours take neighbouring vec4, as GPUs read memory.
 const NEIGHBOURS: &str = quads!("const ALONG: u32 = 64u;\nconst ACROSS: u32 = 1u;\n");

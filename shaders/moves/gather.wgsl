@@ -1,5 +1,5 @@
 // gather.wgsl: rows of a tensor's words to their places in a tensor that takes over from it: pruned, cloned, put in another
-// order. One workgroup moves one chunk. Not part of a step; see src/state/moves.rs. Concatenated with gather_vec4.wgsl or, where
+// order. One workgroup moves one chunk. Not part of a step; see src/state/moves. Concatenated with gather_vec4.wgsl or, where
 // a buffer of the host's does not fit that, gather_single.wgsl.
 
 // A row whose slots stay as they start; its parameters and gradients are taken.
