@@ -77,13 +77,13 @@ export function race(device: GPUDevice, root: HTMLElement, shared: URLSearchPara
 
   const canvas = element("canvas", { className: "surface" });
   canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", "Particles on the surface; the table beside it has their losses");
+  canvas.setAttribute("aria-label", "Particles on the surface; the list below has their losses");
   const plot = element("canvas", { className: "plot" });
   const legend = element("ul", { className: "legend" });
   const about = element("p", { className: "about" });
   const status = element("p", { className: "status", role: "status" });
   const controls = element("div", { className: "controls" });
-  root.append(element("div", { className: "columns" }, [element("div", {}, [canvas, about]), element("div", {}, [controls, legend, plot, status])]));
+  root.append(element("div", { className: "columns" }, [element("div", {}, [canvas, legend, about]), element("div", {}, [controls, plot, status])]));
 
   const context = canvas.getContext("webgpu")!;
   const format = navigator.gpu.getPreferredCanvasFormat();
