@@ -173,7 +173,7 @@ fn view(values: &[f32]) -> safetensors::tensor::TensorView<'_> {
 /// Whatever is altered is refused, or is a state that every optimizer takes or refuses.
 #[test]
 fn altered_files() {
-    let files = std::env::var("FUZZ_FILES").ok().and_then(|count| count.parse().ok()).unwrap_or(20_000);
+    let files = std::env::var("FUZZ_FILES").ok().and_then(|count| count.parse().ok()).unwrap_or(100_000);
     let config = AnyRule::named("nadam").unwrap();
     let (program, mut clock) = of(&config, wrapped());
     let bytes = state(&program, &mut clock).to_safetensors().unwrap();
@@ -267,6 +267,81 @@ fn files_are_written_one_tensor_at_a_time() {
     assert!(matches!(small.save_with(&path, &tensors, lost), Err(Error::DeviceLost { .. })));
     let short = small.save_with(&path, &tensors, |_| Ok(vec![1])).unwrap_err().to_string();
     assert!(short.contains("has 1 words, not"), "{short}");
+    assert!(OptimizerState::open(&path).unwrap() == before, "the file is as it was");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// Where a process of the tests below saves to, and whether once or for ever.
+const SAVE_TO: &str = "STATE_FILES_SAVE_TO";
+const ONCE: &str = "STATE_FILES_ONCE";
+const ROUND: &str = "host/round";
+
+/// This test as a process of its own.
+#[cfg(unix)]
+fn saves(path: &std::path::Path, shell: &str) -> std::process::Command {
+    let mut command = std::process::Command::new("sh");
+    let script = format!("{shell} exec \"$0\" \"$@\"");
+    command.args(["-c", &script]).arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "saves_in_a_process_of_its_own", "--ignored"]).env(SAVE_TO, path);
+    command.stdout(std::process::Stdio::null());
+    command
+}
+
+#[test]
+#[ignore = "a process that the tests below start"]
+fn saves_in_a_process_of_its_own() {
+    let path = std::path::PathBuf::from(std::env::var_os(SAVE_TO).unwrap());
+    let (program, mut clock) = of(&AnyRule::named("adam").unwrap(), Wrappers::default());
+    let mut state = state(&program, &mut clock);
+    for round in 1.. {
+        state.insert(ROUND, vec![round; 1 << 20]).unwrap();
+        let saved = state.save(&path);
+        if std::env::var_os(ONCE).is_some() {
+            assert!(matches!(saved, Err(Error::File { .. })), "{saved:?}");
+            return;
+        }
+        saved.unwrap();
+    }
+}
+
+/// A process that is killed while it saves leaves the file before or the file after.
+#[cfg(unix)]
+#[test]
+fn killed_while_saving() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.safetensors");
+    let (mut rounds, mut left) = (std::collections::BTreeSet::new(), 0);
+    for delay in (0..20).map(|i| 20 + 13 * i) {
+        let mut child = saves(&path, "").spawn().unwrap();
+        // Until it has saved once: from then on it always saves.
+        while !path.exists() {
+            assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+            std::thread::yield_now();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(delay));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let state = OptimizerState::open(&path).unwrap();
+        let round = state.get(ROUND).unwrap();
+        assert!(round.len() == 1 << 20 && round.iter().all(|word| *word == round[0]), "half of each");
+        rounds.insert(round[0]);
+        left = left.max(std::fs::read_dir(folder.path()).unwrap().count() - 1);
+    }
+    assert!(rounds.len() > 1 && left > 0, "no process was killed while it saved: {rounds:?}");
+}
+
+/// Where nothing more can be written, the file is as it was, and nothing is left beside it.
+#[cfg(unix)]
+#[test]
+fn full_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.safetensors");
+    let (program, mut clock) = of(&AnyRule::named("adam").unwrap(), Wrappers::default());
+    let before = state(&program, &mut clock);
+    before.save(&path).unwrap();
+    // A limit on the size of files is what a full disk is for one of them.
+    let status = saves(&path, "trap '' XFSZ; ulimit -f 256;").env(ONCE, "1").status().unwrap();
+    assert!(status.success(), "{status}");
     assert!(OptimizerState::open(&path).unwrap() == before, "the file is as it was");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }

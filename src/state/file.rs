@@ -108,7 +108,8 @@ impl OptimizerState {
         written.map_err(|error| failed(path, &error))?
     }
 
-    /// Writes it to a file, whole or not at all: beside it first, then in its place.
+    /// Writes it to a file, whole or not at all: beside it first, then in its place. A process that is killed meanwhile leaves
+    /// the file as it was, and an unfinished one beside it, `.tmp…`.
     ///
     /// # Errors
     /// [`Error::File`] where the system refuses; the file is then as it was.
