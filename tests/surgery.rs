@@ -250,6 +250,7 @@ fn misfits(gpu: &Gpu) {
     };
     let mut changes = Changes::new();
     changes.rows("points", [0, 173, 5]).rows("opacity", [1]).rows_of("kept", "nowhere", [1]).anew("nothing");
+    changes.anew("opacity");
     let after: [(&str, &[usize]); 3] = [("points", &[3, WIDTH]), ("opacity", &[2]), ("kept", &[1, 40])];
     let all = refused(&adam, &after, &options, &changes);
     for part in [
@@ -257,6 +258,7 @@ fn misfits(gpu: &Gpu) {
         "'opacity' has 2 rows, and its list 1",
         "rows of 'nowhere', which is not there",
         "there is no tensor 'nothing' to change",
+        "'opacity' is to be changed twice",
     ] {
         assert!(all.contains(part), "{part}: {all}");
     }

@@ -29,14 +29,14 @@ fn gather_rows(
     var held = vec4<u32>();
     for (var turn = 0u; turn < QUADS / LANES; turn += 1u) {
         if (i < quads) {
-            let live = min(chunk.count - 4u * i, 4u);
             if (known != row) {
                 known = row;
                 begins = taken_from(chunk, row);
             }
             let at = begins + column;
             let inside = at < chunk.old_count && chunk.old_count - at >= 4u;
-            if (column + 4u <= width && live == 4u && inside) {
+            // A chunk that ends inside a vec4 ends with its tensor, and so with a row.
+            if (column + 4u <= width && inside) {
                 let word = chunk.start + at;
                 let quad = word / 4u;
                 if (held_at != quad) {
@@ -50,7 +50,7 @@ fn gather_rows(
                 }
                 new_words[chunk.to / 4u + i] = shifted(low, held, word % 4u);
             } else {
-                move_apart(chunk, i, live, row, column);
+                move_apart(chunk, i, min(chunk.count - 4u * i, 4u), row, column);
             }
         }
         i += ALONG;

@@ -58,7 +58,8 @@ pub struct Side<'a> {
     pub tensors: &'a Tensors,
 }
 
-/// What to do on the device, in this order: copies, then a dispatch for each of the passes, which do not depend on one another. Slices of what is read are of the old program's buffers, of what is written of the new one's.
+/// What to do on the device, in this order: copies, then a dispatch for each of the passes, which do not depend on one
+/// another. Slices of what is read are of the old program's buffers, of what is written of the new one's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Moves {
     /// Bytes as they are.
@@ -73,7 +74,7 @@ pub struct Moves {
 /// storage; new words: storage).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gather {
-    /// Its module's text: one of two.
+    /// Its module's text: one of a few.
     pub wgsl: &'static str,
     /// What its chunks are.
     pub chunks: Vec<[u32; 8]>,
@@ -118,7 +119,10 @@ impl Moves {
         let ((old, old_clock), (new, new_clock)) = (old, new);
         check_alike(old.program, new.program)?;
         let mut plan = Plan::new(old, new, limits);
-        for change in changes {
+        for (index, change) in changes.iter().enumerate() {
+            if changes[..index].iter().any(|before| before.tensor == change.tensor) {
+                plan.differences.push(format!("'{}' is to be changed twice", change.tensor));
+            }
             if !new.program.tensors.iter().any(|tensor| tensor.name == change.tensor) {
                 plan.differences.push(format!("there is no tensor '{}' to change", change.tensor));
             }

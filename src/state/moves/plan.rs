@@ -201,9 +201,8 @@ impl<'a> Plan<'a> {
     /// Chunks that move rows of what the old slices hold, one behind the other, to the new ones.
     fn gather(&mut self, old: &[Slice], new: &[Slice], kind: Rows) {
         // Parameters lie in slices that no dispatch of a step binds whole.
-        let most =
-            self.limits.max_storage_buffer_binding_size.saturating_sub(self.alignment()) / ELEMENT * ELEMENT;
-        let most = most.max(ELEMENT);
+        let binding = self.limits.max_storage_buffer_binding_size;
+        let most = (binding.saturating_sub(self.alignment()) / VEC4 * VEC4).max(VEC4);
         let mut first = 0;
         for to in new.iter().flat_map(|slice| cut(*slice, most)) {
             let mut from_first = 0;
@@ -276,7 +275,11 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The counts of the steps taken, which only the device knows, and the host scalars of those to come.
+    /// The counts of the steps taken, which only the device knows, and the host scalars of those to come; what the host
+    /// remembers then.
+    ///
+    /// # Errors
+    /// [`Error::Limit`], as [`tensor`](Plan::tensor).
     pub fn counts(&mut self, mut progress: Progress) -> Result<Progress, Error> {
         let Some(word) = self.old.program.windows.first().map(|window| window.counts) else {
             // Nothing was ever counted.
@@ -362,9 +365,9 @@ fn check_rows(tensor: &Tensor, from: &Tensor, rows: &List, is_factored: bool) ->
             "'{name}' has slots for its rows and columns, and averages over columns hold only for the rows that they are of"
         ));
     }
-    if tensor.len.max(from.len) as u64 > u64::from(u32::MAX) || *before.max(count) as u64 >= u64::from(FRESH)
-    {
-        return Err(format!("'{name}' or '{}' has more than 2^32 elements or 2^31 rows", from.name));
+    // What the kernel computes is less than that, and so is a row without its bits.
+    if tensor.len.max(from.len) as u64 >= u64::from(FRESH) || *before.max(count) as u64 >= u64::from(FRESH) {
+        return Err(format!("'{name}' or '{}' has 2^31 elements or more", from.name));
     }
     let List::Rows(rows) = rows else { return Ok(()) };
     if rows.len() != *count {
