@@ -10,6 +10,7 @@ mod kernels;
 mod ours;
 mod picture;
 mod rows;
+mod saving;
 mod sections;
 mod tables;
 mod turns;

@@ -1,13 +1,32 @@
 //! Rows pruned by half on the device, against plain copies of what is kept.
 
 use crate::device::Device;
-use crate::turns::Candidate;
+use crate::document::Row;
+use crate::sections::{Session, over};
+use crate::turns::{Candidate, in_turns};
 use anyhow::{Context, Result};
 use wgpu_optim::rules::Adam;
 use wgpu_optim::{Changes, Optimizer, ParamSet};
 
 /// Floats of a row, as a Gaussian splat has them.
-pub const WIDTH: usize = 59;
+const WIDTH: usize = 59;
+
+impl Session<'_> {
+    /// Half of a million rows kept, against copies of as many words.
+    pub fn rows(&mut self) -> Result<()> {
+        let rows = (self.plan.rules_size as usize / 2).clamp(1, 1_000_000);
+        let mut pruning = Pruning::new(self.device, rows)?;
+        let mut copies = pruning.copies(self.device)?;
+        let parameters = pruning.parameters();
+        let times = in_turns(self.device, &mut [&mut pruning, &mut copies], self.budget(0.1, 1))?;
+        let mut row = Row::new("rows", format!("half of {rows} rows of {WIDTH} kept"), &times[0]);
+        // Parameters, gradients and two slots, read and written.
+        (row.parameters, row.bytes) = (parameters, parameters * 4 * 4 * 2);
+        row.over = over(&times[0], &times[1], "copies of as many words".into(), Some("<= 2.5"));
+        self.report.rows.push(row);
+        Ok(())
+    }
+}
 
 struct Set {
     params: ParamSet,
@@ -36,7 +55,7 @@ impl Set {
 }
 
 /// AdamW over rows of which every second is kept.
-pub struct Pruning {
+struct Pruning {
     old: Set,
     new: Set,
     changes: Changes,
@@ -44,7 +63,7 @@ pub struct Pruning {
 }
 
 impl Pruning {
-    pub fn new(device: &Device, rows: usize) -> Result<Self> {
+    fn new(device: &Device, rows: usize) -> Result<Self> {
         let kept: Vec<u32> = (0..rows as u32).step_by(2).collect();
         let mut changes = Changes::new();
         changes.rows("splats", kept.clone());
@@ -52,12 +71,12 @@ impl Pruning {
     }
 
     /// Parameters that are kept.
-    pub fn parameters(&self) -> u64 {
+    fn parameters(&self) -> u64 {
         (self.kept.len() * WIDTH) as u64
     }
 
     /// As many words, copied as they lie from buffers of their own.
-    pub fn copies(&self, device: &Device) -> Result<Copies> {
+    fn copies(&self, device: &Device) -> Result<Copies> {
         let copy = |new: wgpu::BufferSlice<'_>| {
             let old = device.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("bench: to copy"),
@@ -79,7 +98,7 @@ impl Candidate for Pruning {
 }
 
 /// Copies of all parts of a set: the whole of a buffer to a place in another.
-pub struct Copies(Vec<(wgpu::Buffer, wgpu::Buffer, u64)>);
+struct Copies(Vec<(wgpu::Buffer, wgpu::Buffer, u64)>);
 
 impl Candidate for Copies {
     fn record(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<()> {

@@ -5,7 +5,6 @@ use crate::device::Device;
 use crate::document::{Over, PeerFile, PeerRow, PeerTime, Report, Row, Start, compare};
 use crate::kernels::{Buffers, Kernel, Rung};
 use crate::ours::{Load, Ours};
-use crate::rows::{Pruning, WIDTH};
 use crate::turns::{Budget, Candidate, Quartiles, Times, in_turns};
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
@@ -28,7 +27,8 @@ pub struct Plan {
 }
 
 /// The names of the sections.
-pub const SECTIONS: [&str; 7] = ["sizes", "ladder", "tensors", "wrappers", "rules", "rows", "start"];
+pub const SECTIONS: [&str; 8] =
+    ["sizes", "ladder", "tensors", "wrappers", "rules", "rows", "saving", "start"];
 
 /// Measures one adapter.
 pub struct Session<'a> {
@@ -41,8 +41,16 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// All sections.
     pub fn run(&mut self, peers: &[PeerFile]) {
-        let parts: [fn(&mut Session<'a>) -> Result<()>; SECTIONS.len()] =
-            [Self::sizes, Self::ladder, Self::tensors, Self::wrappers, Self::rules, Self::rows, Self::start];
+        let parts: [fn(&mut Session<'a>) -> Result<()>; SECTIONS.len()] = [
+            Self::sizes,
+            Self::ladder,
+            Self::tensors,
+            Self::wrappers,
+            Self::rules,
+            Self::rows,
+            Self::saving,
+            Self::start,
+        ];
         for (name, part) in SECTIONS.into_iter().zip(parts) {
             if self.plan.sections.iter().any(|wanted| wanted == name) {
                 self.bar.set_message(name);
@@ -63,7 +71,7 @@ impl<'a> Session<'a> {
     }
 
     /// A share of the seconds for an adapter, for one of `count` measurements.
-    fn budget(&self, share: f64, count: usize) -> Budget {
+    pub fn budget(&self, share: f64, count: usize) -> Budget {
         Budget { seconds: self.plan.seconds * share / count.max(1) as f64, between: 0.02 }
     }
 
@@ -330,21 +338,6 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Half of a million rows kept, against copies of as many words.
-    fn rows(&mut self) -> Result<()> {
-        let rows = (self.plan.rules_size as usize / 2).clamp(1, 1_000_000);
-        let mut pruning = Pruning::new(self.device, rows)?;
-        let mut copies = pruning.copies(self.device)?;
-        let parameters = pruning.parameters();
-        let times = in_turns(self.device, &mut [&mut pruning, &mut copies], self.budget(0.1, 1))?;
-        let mut row = Row::new("rows", format!("half of {rows} rows of {WIDTH} kept"), &times[0]);
-        // Parameters, gradients and two slots, read and written.
-        (row.parameters, row.bytes) = (parameters, parameters * 4 * 4 * 2);
-        row.over = over(&times[0], &times[1], "copies of as many words".into(), Some("<= 2.5"));
-        self.report.rows.push(row);
-        Ok(())
-    }
-
     /// Time to the first step, each on a fresh device.
     fn start(&mut self) -> Result<()> {
         for name in ["sgd", "adamw", "lamb", "adafactor", "prodigy"] {
@@ -419,7 +412,7 @@ fn our_row(section: &str, name: &str, ours: &Ours, times: &Times) -> Row {
     }
 }
 
-fn over(times: &Times, other: &Times, what: String, target: Option<&str>) -> Option<Over> {
+pub fn over(times: &Times, other: &Times, what: String, target: Option<&str>) -> Option<Over> {
     let ratio = Quartiles::of_ratio(times.best(), other.best())?;
     Some(Over { what, ratio, target: target.map(Into::into) })
 }

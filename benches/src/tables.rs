@@ -33,6 +33,10 @@ fn about(section: &str) -> (&'static str, &'static str) {
             "Rows pruned",
             "Parameters, gradients and two slots, by `Optimizer::take_over`; the ratio is to plain copies of as many words.",
         ),
+        "saving" => (
+            "Saving",
+            "`Optimizer::save_checkpoint_blocking`, one tensor at a time, to a file that is synchronised; GB/s are of its size.",
+        ),
         _ => (
             "The first step",
             "On a fresh device of 1 M parameters: a driver may know the pipelines from another run.",
