@@ -298,7 +298,7 @@ fn misfits(gpu: &Gpu) {
     assert!(error.to_string().contains("these parameters are not those"), "{error}");
 }
 
-fn main() {
+pub fn main() {
     gpu_main("surgery", |adapter| {
         let small = adapter.clone();
         let few = trial_of_its_own(adapter, "rows move between windows", move |_| {
