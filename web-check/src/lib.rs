@@ -20,8 +20,6 @@ mod lost_steps;
 mod norms;
 #[path = "../../tests/skipping.rs"]
 mod skipping;
-#[path = "../../tests/surgery.rs"]
-mod surgery;
 
 #[wasm_bindgen]
 unsafe extern "C" {
@@ -46,7 +44,6 @@ pub extern "C" fn collect() -> u32 {
         decay::main,
         lost_steps::main,
         evaluation_weights::main,
-        surgery::main,
     ] {
         main();
     }
