@@ -100,10 +100,10 @@ impl<C: Config> Optimizer<C> {
     /// # Errors
     /// [`Error::State`], naming every difference: another rule, wrappers or groups, a tensor of another shape that `changes` does not
     /// name, a list of another length or with rows that are not there, rows of a tensor with factored slots, whose averages hold
-    /// only for the rows that they were made of. [`Error::Buffer`] for a list or buffer of the host's without the usage that it
-    /// needs (`COPY_SRC` and `COPY_DST`; `STORAGE` for a list), and for rows to be moved inside one buffer.
-    /// [`Error::OtherDevice`], [`Error::UnknownHandle`] for parameters of another optimizer, [`Error::Limit`],
-    /// [`Error::Refused`], [`Error::OutOfMemory`], [`Error::DeviceLost`]. Nothing was recorded or changed then.
+    /// only for the rows that they were made of; a list or buffer of the host's without the usage that it needs (`COPY_SRC` and
+    /// `COPY_DST`; `STORAGE` for a list), a list too short or misaligned, rows to be moved inside one buffer, parameters of
+    /// another optimizer. [`Error::OtherDevice`], [`Error::Limit`], [`Error::Refused`], [`Error::OutOfMemory`],
+    /// [`Error::DeviceLost`]. Nothing was recorded or changed then.
     pub fn take_over(
         &mut self,
         encoder: &mut CommandEncoder,
