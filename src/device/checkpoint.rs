@@ -3,6 +3,7 @@
 use super::optimizer::Optimizer;
 use super::params::{ParamSet, TensorId};
 use super::readback::{Download, read_blocking};
+use super::state::Role;
 use crate::error::Error;
 use crate::program::Slice;
 use crate::rule::Config;
@@ -13,8 +14,7 @@ use wgpu::CommandEncoder;
 
 /// Where the words of a tensor of the file are.
 enum Source {
-    Param(TensorId),
-    Grad(TensorId),
+    Own(TensorId, Role),
     Slot(Vec<Slice>),
 }
 
@@ -37,13 +37,8 @@ impl<C: Config> Optimizer<C> {
             tensors.push((name.clone(), words));
             sources.insert(name, source);
         };
-        let gradients = self.clock.wrappers().grad_accumulation_steps.is_some();
-        for (index, tensor) in params.tensors().iter().enumerate() {
-            let id = TensorId { set: self.set, index };
-            add(format!("param/{}", tensor.name), tensor.len, Source::Param(id));
-            if gradients {
-                add(format!("grad/{}", tensor.name), tensor.len, Source::Grad(id));
-            }
+        for (name, id, role) in self.beside_state(params) {
+            add(name, params.tensor(id)?.len, Source::Own(id, role));
         }
         for slot in slots {
             let words = slot.slices.iter().map(|slice| slice.size as usize / 4).sum();
@@ -51,8 +46,8 @@ impl<C: Config> Optimizer<C> {
         }
         state.save_with(path, &tensors, |name| {
             self.read_words(|optimizer, encoder| match &sources[name] {
-                Source::Param(id) => params.download_param(encoder, *id),
-                Source::Grad(id) => params.download_grad(encoder, *id),
+                Source::Own(id, Role::Param) => params.download_param(encoder, *id),
+                Source::Own(id, Role::Grad) => params.download_grad(encoder, *id),
                 Source::Slot(slices) => Ok(optimizer.copy(encoder, slices)),
             })
         })

@@ -6,7 +6,7 @@ use super::params::{ParamSet, TensorId};
 use super::readback::Download;
 use super::snapshots::Answers;
 use crate::error::Error;
-use crate::program::Slice;
+use crate::program::{Slice, Tensor};
 use crate::rule::Config;
 use crate::state::{OptimizerState, Unread};
 use futures::future::join_all;
@@ -21,6 +21,13 @@ pub struct StateDownload {
     /// As everything was when the copy was recorded.
     unread: Unread,
     params: Vec<(String, Download)>,
+}
+
+/// Of a tensor's two ranges, one.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Role {
+    Param,
+    Grad,
 }
 
 impl StateDownload {
@@ -99,15 +106,26 @@ impl<C: Config> Optimizer<C> {
         params: &ParamSet,
     ) -> Result<StateDownload, Error> {
         let mut state = self.download_state(encoder);
-        let gradients = self.clock.wrappers().grad_accumulation_steps.is_some();
-        for (index, tensor) in params.tensors().iter().enumerate() {
-            let id = TensorId { set: self.set, index };
-            state.params.push((format!("param/{}", tensor.name), params.download_param(encoder, id)?));
-            if gradients {
-                state.params.push((format!("grad/{}", tensor.name), params.download_grad(encoder, id)?));
-            }
+        for (name, id, role) in self.beside_state(params) {
+            let download = match role {
+                Role::Param => params.download_param(encoder, id)?,
+                Role::Grad => params.download_grad(encoder, id)?,
+            };
+            state.params.push((name, download));
         }
         Ok(state)
+    }
+
+    /// What a checkpoint has beside the state, by name: parameters, and gradients where a sum of micro-batches may be in them.
+    pub(super) fn beside_state(&self, params: &ParamSet) -> Vec<(String, TensorId, Role)> {
+        let gradients = self.clock.wrappers().grad_accumulation_steps.is_some();
+        let roles = [(Role::Param, "param"), (Role::Grad, "grad")];
+        let roles = &roles[..if gradients { 2 } else { 1 }];
+        let of_tensor = |(index, tensor): (usize, &Tensor)| {
+            let (id, name) = (TensorId { set: self.set, index }, tensor.name.clone());
+            roles.iter().map(move |(role, room)| (format!("{room}/{name}"), id, *role))
+        };
+        params.tensors().iter().enumerate().flat_map(of_tensor).collect()
     }
 
     /// Goes on from a state: everything of it is written through the queue, before the next submit. Steps that were recorded
