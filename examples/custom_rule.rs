@@ -175,9 +175,9 @@ fn main() -> anyhow::Result<()> {
         let scalars = [0, 1].map(|i| host_scalars(rules[i], t, &mut host[i]));
         let words = [0, 1].map(|i| {
             let ((theta, slots), g) = (&before[i], &gradients[i]);
-            Words { rule: rules[i], scalars: &scalars[i], shape: &[], theta, g, evaluates: false, slots }
+            Words { rule: rules[i], t, scalars: &scalars[i], shape: &[], theta, g, evaluates: false, slots }
         });
-        let (expected, _) = expect_step(t, &Wrappers::default(), None, &words);
+        let (expected, _) = expect_step(&Wrappers::default(), None, &words);
         for (i, expected) in expected.into_iter().enumerate() {
             let expected = expected.theta.iter().chain(expected.slots.iter().flatten());
             let words = after[i].0.iter().chain(after[i].1.iter().flatten());

@@ -245,6 +245,15 @@ pub enum Error {
         limit: u64,
     },
 
+    /// Tensors do not count their own steps, so that none of them can be left out of one or start anew.
+    #[error(
+        "`{what}` needs the option `own_steps`: without it all tensors of an optimizer have one count of steps"
+    )]
+    OwnSteps {
+        /// What was asked for.
+        what: &'static str,
+    },
+
     /// What was given belongs to another device.
     #[error("{what} of another device; an optimizer and all that it is given must be of one")]
     OtherDevice {

@@ -32,8 +32,8 @@ fn switches(gpu: &Gpu) {
         let (t, mut conversion) = (trained + 1, host);
         let scalars = host_scalars(rule, t, if was || evaluate { &mut conversion } else { &mut host });
         let (theta, slots) = (&before.theta[0], &before.slots[0]);
-        let words = Words { rule, scalars: &scalars, shape: &[], theta, g: &g[0], evaluates: was, slots };
-        let expected = expect_step(t, &Wrappers::default(), None, &[words]).0.remove(0);
+        let words = Words { rule, t, scalars: &scalars, shape: &[], theta, g: &g[0], evaluates: was, slots };
+        let expected = expect_step(&Wrappers::default(), None, &[words]).0.remove(0);
         let inside = |words: &[f32], expected: &[(f64, wgpu_optim::arithmetic::Interval)]| {
             words.iter().zip(expected).all(|(word, (_, allowed))| allowed.contains(f64::from(*word)))
         };

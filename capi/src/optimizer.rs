@@ -251,7 +251,8 @@ impl WgpuOptim {
     /// Where the count is that wants to be read; no bytes where none is.
     pub(crate) fn wants_count(&self) -> WgpuOptimSlice {
         let none = WgpuOptimSlice { buffer: 0, offset: 0, size: 0 };
-        self.described.clock.wants_count().as_ref().map_or(none, slice)
+        let wanted = self.described.clock.wants_count();
+        self.described.program.rows.count.as_ref().filter(|_| wanted).map_or(none, slice)
     }
 
     pub(crate) fn progress(&mut self) -> Result<WgpuOptimText, Failure> {
@@ -273,7 +274,7 @@ impl WgpuOptim {
             let text = format!("{recorded} steps were observed, but {} are recorded", clock.recorded());
             return Err(Failure::new(WGPU_OPTIM_OUT_OF_TURN, text));
         }
-        clock.observe(recorded, count);
+        clock.observe(recorded, &[count]);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ fn optimizer_step(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let tile = find_tile(id, grid, lane);
-    if (tile.count == 0u) {
+    if (tile.count == 0u || tile.rests) {
         return;
     }
     let row = load_row(tile);

@@ -100,7 +100,8 @@ fn optimizer_reduce(
 ) {
     let tile = find_tile(id, grid, lane);
     var sums = array<Sum, TERMS>();
-    if (tile.count > 0u) {
+    // What rests counts for nothing.
+    if (tile.count > 0u && !tile.rests) {
         let row = load_row(tile);
         if (!reduce_tile(tile, row, false, &sums)) {
             sums = array<Sum, TERMS>();

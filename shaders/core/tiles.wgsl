@@ -19,6 +19,8 @@
 //   table[tiles + 2 i]           (first parameter, first gradient, first state element, elements)
 //   table[tiles + 2 i + 1]       (group, tensor, first element in the tensor, number)
 //
+// Where tensors count their own steps, rows and counted rows are of each tensor, and stand for "group" here.
+//
 // Whatever follows from the number of steps follows from the counts in the table, so from those that really ran and were
 // not skipped, not from those that the host recorded. On CPUs each invocation counts in a word of its own, since a barrier
 // between reading and writing a common one costs a sixth of a step there; on GPUs each tile has one, which one invocation
@@ -43,6 +45,8 @@ struct Tile {
     // Steps taken before this one.
     steps: u32,
     evaluates: bool,
+    // Whether the step leaves it out (generated: `rests_in`).
+    rests: bool,
     tensor: u32,
     first: u32,
     slot_stride: u32,
@@ -63,6 +67,7 @@ fn tile_of_group(group: u32, counter: u32, word: u32) -> Tile {
     tile.steps = word & ~EVALUATES;
     tile.evaluates = (word & EVALUATES) != 0u;
     tile.row = 3u + now.rows + group * table[0].z;
+    tile.rests = rests_in(tile.row);
     tile.counted_row = counted.y + tile.steps % counted.w * counted.z + group * counted.x;
     return tile;
 }
@@ -97,6 +102,7 @@ fn find_tile(id: vec3<u32>, grid: vec3<u32>, lane: u32) -> Tile {
         of_group.counter,
         of_group.steps,
         of_group.evaluates,
+        of_group.rests,
         owner.y,
         owner.z,
         header.w,

@@ -1,6 +1,6 @@
-//! Reads the device's count of steps now and then, and never waits for it.
+//! Reads the device's counts of steps now and then, and never waits for them.
 
-use crate::program::{ELEMENT, Program};
+use crate::program::{ELEMENT, Program, Slice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use wgpu::{BufferUsages, CommandEncoder, MapMode};
@@ -13,6 +13,8 @@ const ANSWERED: u8 = 2;
 #[derive(Debug)]
 pub(crate) struct CountReader {
     buffer: wgpu::Buffer,
+    /// Where the counts are: the one of all groups, or those of tensors.
+    counts: Vec<Slice>,
     state: Arc<AtomicU8>,
     step: u64,
 }
@@ -35,26 +37,28 @@ impl Drop for Question {
 impl CountReader {
     /// For a program in which something follows from the count.
     pub fn of(device: &wgpu::Device, program: &Program) -> Option<Self> {
-        program.rows.count.map(|_| Self::new(device, &program.label))
+        let counts = program.rows.counts();
+        let buffer = (!counts.is_empty()).then(|| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(&format!("{}: counts", program.label)),
+                size: counts.len() as u64 * ELEMENT,
+                usage: BufferUsages::COPY_DST | BufferUsages::MAP_READ,
+                mapped_at_creation: false,
+            })
+        })?;
+        Some(Self { buffer, counts, state: Arc::new(AtomicU8::new(IDLE)), step: 0 })
     }
 
-    fn new(device: &wgpu::Device, label: &str) -> Self {
-        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(&format!("{label}: count")),
-            size: ELEMENT,
-            usage: BufferUsages::COPY_DST | BufferUsages::MAP_READ,
-            mapped_at_creation: false,
-        });
-        Self { buffer, state: Arc::new(AtomicU8::new(IDLE)), step: 0 }
-    }
-
-    /// Records a copy of the count at byte `offset` of `table`, unless an answer is still awaited. `step` is the
-    /// number of the step that comes next in it.
-    pub fn ask(&mut self, encoder: &mut CommandEncoder, table: &wgpu::Buffer, offset: u64, step: u64) {
+    /// Records a copy of the counts, which are in some of these buffers, unless an answer is still awaited. `step` is the
+    /// number of the step that comes next in the encoder.
+    pub fn ask(&mut self, encoder: &mut CommandEncoder, buffers: &[wgpu::Buffer], step: u64) {
         if self.state.load(Ordering::Acquire) != IDLE {
             return;
         }
-        encoder.copy_buffer_to_buffer(table, offset, &self.buffer, 0, ELEMENT);
+        for (place, count) in (0..).zip(&self.counts) {
+            let from = &buffers[count.buffer as usize];
+            encoder.copy_buffer_to_buffer(from, count.offset, &self.buffer, place * ELEMENT, ELEMENT);
+        }
         self.state.store(ASKED, Ordering::Release);
         self.step = step;
         let question = Question(self.state.clone());
@@ -63,14 +67,14 @@ impl CountReader {
         });
     }
 
-    /// The number of the step before which it was read, and the word, once there is an answer.
-    pub fn answer(&mut self) -> Option<(u64, u32)> {
+    /// The number of the step before which they were read, and the words, once there is an answer.
+    pub fn answer(&mut self) -> Option<(u64, Vec<u32>)> {
         if self.state.load(Ordering::Acquire) != ANSWERED {
             return None;
         }
-        let word = self.buffer.get_mapped_range(..).ok().map(|view| bytemuck::pod_read_unaligned(&view[..]));
+        let words = self.buffer.get_mapped_range(..).ok().map(|view| bytemuck::pod_collect_to_vec(&view[..]));
         self.buffer.unmap();
         self.state.store(IDLE, Ordering::Release);
-        Some((self.step, word?))
+        Some((self.step, words?))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::count::CountReader;
 use super::objects::{Dispatch, Objects};
-use super::params::{GroupId, ParamSet};
+use super::params::{GroupId, ParamSet, TensorId};
 use super::scope::Watch;
 use crate::error::Error;
 use crate::program::{Clock, Limits, Options, Program, Write};
@@ -189,6 +189,41 @@ impl<C: Config> Optimizer<C> {
         Error::UnknownHandle { what: "group", index, count }
     }
 
+    /// Leaves a tensor out of the next step, as PyTorch does with a parameter whose gradient is None: no decay, no momentum, no
+    /// part in a norm, and no step of its own count. Its gradient is not read, nor zeroed. Whoever wants a tensor to rest for
+    /// longer says so before each step.
+    ///
+    /// ```no_run
+    /// # use wgpu_optim::{Error, Optimizer, Options, ParamSet, TensorId, rules::Adam, wgpu};
+    /// # fn f(device: &wgpu::Device, queue: &wgpu::Queue, params: &ParamSet, unused: TensorId) -> Result<(), Error> {
+    /// let mut options = Options::default();
+    /// options.own_steps = true;
+    /// let mut optimizer = Optimizer::with_options(device, queue, params, [Adam::adamw()], &options)?;
+    /// let mut encoder = device.create_command_encoder(&Default::default());
+    /// optimizer.skip(unused)?; // whose gradient nothing wrote this time
+    /// optimizer.step(&mut encoder)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A step that converts weights ([`Rule::evaluates`](crate::rule::Rule::evaluates)) leaves nobody out; the one after it does.
+    ///
+    /// # Errors
+    /// [`Error::OwnSteps`] without [`Options::own_steps`], [`Error::UnknownHandle`].
+    pub fn skip(&mut self, tensor: TensorId) -> Result<(), Error> {
+        self.clock.skip(self.index_of(tensor)?)
+    }
+
+    /// The place of a tensor among those of the program.
+    pub(super) fn index_of(&self, tensor: TensorId) -> Result<usize, Error> {
+        let count = self.program.tensors.len();
+        let known = tensor.set == self.set && tensor.index < count;
+        known.then_some(tensor.index).ok_or(Error::UnknownHandle {
+            what: "tensor",
+            index: tensor.index,
+            count,
+        })
+    }
+
     /// Records one step of every group into `encoder`: one compute pass. Whatever the encoder recorded before (the
     /// backward pass) comes first. Several steps may be recorded before a submit, in one encoder or in some, and
     /// encoders may be submitted in another order or be dropped: every step uses the settings that it was recorded
@@ -219,15 +254,15 @@ impl<C: Config> Optimizer<C> {
     /// As [`step`](Optimizer::step).
     pub fn prepare(&mut self, encoder: &mut CommandEncoder) -> Result<PreparedStep<'_>, Error> {
         self.watch.check()?;
-        if let Some((step, word)) = self.counts.as_mut().and_then(CountReader::answer) {
-            self.clock.observe(step, word);
+        if let Some((step, words)) = self.counts.as_mut().and_then(CountReader::answer) {
+            self.clock.observe(step, &words);
         }
         let (wanted, number) = (self.clock.wants_count(), self.clock.recorded());
         let next = self.clock.next_step();
-        if let (Some(counts), Some(word)) = (&mut self.counts, wanted)
+        if let Some(counts) = self.counts.as_mut().filter(|_| wanted)
             && matches!(next, Ok(_) | Err(Error::StepsAhead { .. }))
         {
-            counts.ask(encoder, &self.objects.buffers[word.buffer as usize], word.offset, number);
+            counts.ask(encoder, &self.objects.buffers, number);
         }
         let next = next?;
         let write = |write: Write<'_>| {

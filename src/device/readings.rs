@@ -62,7 +62,7 @@ impl<C: Config> Optimizer<C> {
     /// scalars, terms, and padding in the slots. See also [`ParamSet::overhead_bytes`](crate::ParamSet::overhead_bytes).
     pub fn overhead_bytes(&self) -> u64 {
         // The count is read through a buffer of one word.
-        self.program.overhead_bytes() + self.program.rows.count.map_or(0, |count| count.size)
+        self.program.overhead_bytes() + self.program.rows.counts().iter().map(|count| count.size).sum::<u64>()
     }
 
     /// Bytes of the slots on the device.

@@ -2,7 +2,7 @@
 
 use super::count::CountReader;
 use super::optimizer::Optimizer;
-use super::params::{ParamSet, TensorId};
+use super::params::{GroupId, ParamSet, TensorId};
 use super::readback::Download;
 use super::snapshots::Answers;
 use crate::error::Error;
@@ -179,6 +179,38 @@ impl<C: Config> Optimizer<C> {
         self.clock.restart();
         self.forget_count();
         Ok(())
+    }
+
+    /// Starts some tensors anew, with the parameters as they are: slots as before the first step, and no step taken. For new
+    /// layers, and for warm restarts of a part. Everything is written through the queue, before the next submit: steps that
+    /// were recorded and not submitted come after it.
+    ///
+    /// # Errors
+    /// [`Error::OwnSteps`] without [`Options::own_steps`](crate::Options::own_steps): bias corrections of a step count that goes
+    /// on would not fit slots that start anew. [`Error::UnknownHandle`], [`Error::DeviceLost`]. Nothing was changed then.
+    pub fn reset_tensors(&mut self, tensors: &[TensorId]) -> Result<(), Error> {
+        self.watch.check()?;
+        let indices = tensors.iter().map(|tensor| self.index_of(*tensor)).collect::<Result<Vec<_>, _>>()?;
+        for index in indices {
+            self.clock.start_anew(index)?;
+            for slice in self.program.of_tensor(index) {
+                self.write_words(&slice, &self.program.first_words(&slice));
+            }
+        }
+        self.forget_count();
+        Ok(())
+    }
+
+    /// Starts the tensors of a group anew; see [`reset_tensors`](Optimizer::reset_tensors).
+    ///
+    /// # Errors
+    /// As [`reset_tensors`](Optimizer::reset_tensors).
+    pub fn reset_group(&mut self, group: GroupId) -> Result<(), Error> {
+        self.group(group)?;
+        let own = self.program.tensors.iter().enumerate();
+        let own = own.filter(|(_, tensor)| tensor.group as usize == group.index);
+        let own: Vec<TensorId> = own.map(|(index, _)| TensorId { set: self.set, index }).collect();
+        self.reset_tensors(&own)
     }
 
     /// Reads the state, with the parameters. **Submits and blocks**: for tools and tests.

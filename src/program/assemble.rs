@@ -7,8 +7,8 @@ use super::record::RECORD_STRIDE;
 use super::step::{SCRATCH_HEADER, Step};
 use super::windows::{self, Plan, Sizes, Window, plan};
 use super::{
-    Buffer, ELEMENT, Fill, Limits, Options, Piece, Program, Reading, Ring, Rows, Shape, Slice, SlotPlace,
-    TensorPlace, Tensors, Usage, VEC4, VERSION, WindowPlace,
+    Buffer, ELEMENT, Fill, Limits, Options, Owner, Piece, Program, Reading, Ring, Rows, Shape, Slice,
+    SlotPlace, TensorPlace, Tensors, Usage, VEC4, VERSION, WindowPlace,
 };
 use crate::error::{Error, Refusal};
 use crate::rule::{Config, SlotKind};
@@ -74,18 +74,27 @@ impl Program {
         };
         let blocks: Vec<_> = tensors.pairs().iter().map(block).collect();
         // Where there are sums, tiles are cut from each tensor's start: their tree depends on the tensors alone.
-        let plan = plan(&tensors.spans(), &blocks, tensors.tensors().len(), sizes, !sums);
+        let mut spans = tensors.spans();
+        if options.own_steps {
+            spans.iter_mut().for_each(|span| span.owner = span.tensor);
+        }
+        let plan = plan(&spans, &blocks, tensors.tensors().len(), sizes, !sums);
         step.packed = plan.packed as u32;
         step.writes_grads |= tensors.pairs().iter().any(|pair| pair.param == pair.grad);
         let (windows, skips) = (plan.windows.len(), step.wrappers.skips());
         let ahead = options.steps_ahead.unwrap_or(1);
+        let owners: Vec<usize> = if options.own_steps {
+            tensors.tensors().iter().map(|tensor| tensor.group).collect()
+        } else {
+            (0..groups.len()).collect()
+        };
         if options.steps_ahead.is_some() {
             let words = step.rows.now_vec4 + 2 * step.rows.counted_vec4;
-            let bytes = (groups.len() as u64 * u64::from(words) * VEC4).saturating_mul(ahead.into());
+            let bytes = (owners.len() as u64 * u64::from(words) * VEC4).saturating_mul(ahead.into());
             need(step.spec.name, "host scalars of steps_ahead, in bytes", bytes, binding_limit, binding)?;
         }
-        let places = Places::new(&step.rows, groups.len(), windows, skips, binding, ahead);
-        let first_counted = first_counted(&step.rows, groups, tensors.groups())?;
+        let places = Places::new(&step.rows, owners.len(), windows, skips, binding, ahead);
+        let first_counted = first_counted(&step.rows, groups, &owners, tensors.groups())?;
         let factored = step.spec.is_factored().then(|| {
             let shapes = tensors.tensors().iter().map(|tensor| (&tensor.shape[..], tensor.group));
             Factored::new(&shapes.collect::<Vec<_>>(), &plan)
@@ -94,7 +103,7 @@ impl Program {
         (step.apart, step.cut) = factored.as_ref().map_or((false, false), |lines| (lines.apart, lines.cut));
         let label = options.label.clone().unwrap_or_else(|| format!("wgpu-optim: {}", step.spec.name));
         let assembly =
-            Assembly { step, tensors, groups, plan, places, first_counted, factored, label, limits };
+            Assembly { step, tensors, groups, owners, plan, places, first_counted, factored, label, limits };
         assembly.check_sizes()?;
         Ok(assembly.program().sealed())
     }
@@ -131,9 +140,11 @@ pub(super) struct Assembly<'a, C> {
     pub step: Step<'a>,
     pub tensors: &'a Tensors,
     pub groups: &'a [C],
+    /// Of everyone who has rows the group: of the groups themselves, or of tensors that count their own steps.
+    pub owners: Vec<usize>,
     pub plan: Plan,
     pub places: Places,
-    /// All groups' counted rows of the first step.
+    /// All owners' counted rows of the first step.
     pub first_counted: Vec<u32>,
     pub factored: Option<Factored>,
     pub label: String,
@@ -169,9 +180,9 @@ impl<C: Config> Assembly<'_, C> {
     }
 
     pub(super) fn table_parts(&self, window: &Window) -> TableParts {
-        let (groups, rows) = (self.groups.len(), &self.step.rows);
-        let counted = HEADER + self.places.set * groups * rows.now_vec4 as usize;
-        let counts = counted + self.places.counted * groups * rows.counted_vec4 as usize;
+        let (owners, rows) = (self.owners.len(), &self.step.rows);
+        let counted = HEADER + self.places.set * owners * rows.now_vec4 as usize;
+        let counts = counted + self.places.counted * owners * rows.counted_vec4 as usize;
         let words = match self.step.shape {
             // A word for each invocation that has a tile.
             Shape::Long => window.workgroups as usize * self.step.shape.invocations() as usize,
@@ -192,8 +203,9 @@ impl<C: Config> Assembly<'_, C> {
     fn check_sizes(&self) -> Result<(), Error> {
         let (binding, limit_name) = self.limits.largest_binding();
         let name = self.step.spec.name;
-        let (groups, places) = (self.groups.len(), self.places.set);
-        let table = format!("table of {groups} groups and {places} steps ahead, in bytes");
+        let (owners, places) = (self.owners.len(), self.places.set);
+        let owner = if self.step.own_steps { "tensors" } else { "groups" };
+        let table = format!("table of {owners} {owner} and {places} steps ahead, in bytes");
         for (index, window) in self.plan.windows.iter().enumerate() {
             need(name, &table, self.table_size(index, window), limit_name, binding)?;
             let limit = self.limits.max_compute_workgroups_per_dimension.into();
@@ -268,7 +280,7 @@ impl<C: Config> Assembly<'_, C> {
         let layout = self.step.rows.clone();
         let ring = |vec4: u32, places: usize, at: &dyn Fn(&TableParts) -> usize| Ring {
             places: places as u32,
-            stride: self.groups.len() as u64 * u64::from(vec4) * VEC4,
+            stride: self.owners.len() as u64 * u64::from(vec4) * VEC4,
             at: windows
                 .iter()
                 .zip(&self.plan.windows)
@@ -281,7 +293,31 @@ impl<C: Config> Assembly<'_, C> {
         let records = Ring { places, stride: RECORD_STRIDE, at: vec![(records, 0)] };
         let count = windows.first().map(|window| Slice { size: ELEMENT, ..window.counts });
         let count = count.filter(|_| layout.counted_vec4 > 0);
-        Rows { layout, set, counted, records, count, skips: self.step.wrappers.skips() }
+        let skips = self.step.wrappers.skips();
+        Rows { layout, set, counted, records, count, skips, owners: self.counting_tensors(windows) }
+    }
+
+    /// Where the tensors' counts are, if each has its own.
+    fn counting_tensors(&self, windows: &[WindowPlace]) -> Vec<Owner> {
+        if !self.step.own_steps {
+            return vec![];
+        }
+        let owner = |group: &usize| Owner { group: *group as u32, counts: vec![] };
+        let mut owners: Vec<Owner> = self.owners.iter().map(owner).collect();
+        for (window, place) in self.plan.windows.iter().zip(windows) {
+            for (tile, counters) in self.counters(window) {
+                let counts = &mut owners[tile.owner as usize].counts;
+                let offset = place.counts.offset + counters.start * ELEMENT;
+                let size = (counters.end - counters.start) * ELEMENT;
+                match counts.last_mut() {
+                    Some(last) if last.buffer == place.table && last.offset + last.size == offset => {
+                        last.size += size;
+                    }
+                    _ => counts.push(Slice { buffer: place.table, offset, size }),
+                }
+            }
+        }
+        owners
     }
 
     fn slots(&self) -> Vec<SlotPlace> {

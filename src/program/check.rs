@@ -275,13 +275,21 @@ impl Program {
                 return refused(format!("host scalar '{name}' is outside its row"));
             }
         }
-        let own = rows.layout.ring.iter().chain(&rows.layout.evaluates);
+        let own = rows.layout.ring.iter().chain(&rows.layout.evaluates).chain(&rows.layout.rests);
         if let Some(at) = own.into_iter().find(|at| !fits(**at, rows.layout.now_vec4)) {
             return refused(format!("word {at} is outside a row"));
         }
         let groups = self.groups.len() as u64;
+        let (own, tensors) = (rows.layout.rests.is_some(), self.tensors.len());
+        if rows.owners.len() != if own { tensors } else { 0 } {
+            return refused(format!("{} of {tensors} tensors own rows", rows.owners.len()));
+        }
+        if let Some(owner) = rows.owners.iter().find(|owner| u64::from(owner.group) >= groups) {
+            return refused(format!("a tensor has the rows of group {}", owner.group));
+        }
+        let owners = if own { tensors as u64 } else { groups };
         let [set, counted] = [rows.layout.now_vec4, rows.layout.counted_vec4]
-            .map(|vec4| groups.saturating_mul(u64::from(vec4)).saturating_mul(VEC4));
+            .map(|vec4| owners.saturating_mul(u64::from(vec4)).saturating_mul(VEC4));
         for (name, ring, stride) in [
             ("set", &rows.set, set),
             ("counted", &rows.counted, counted),
@@ -309,7 +317,14 @@ impl Program {
     /// Slots, counts and readings.
     fn check_places(&self) -> Result<(), Error> {
         let refused = |reason: String| Err(Error::Program { reason });
-        for slice in self.rows.count.iter().chain(self.readings.iter().flat_map(|reading| &reading.slices)) {
+        let counts = self.rows.owners.iter().flat_map(|owner| &owner.counts);
+        for slice in self
+            .rows
+            .count
+            .iter()
+            .chain(counts)
+            .chain(self.readings.iter().flat_map(|reading| &reading.slices))
+        {
             self.check_slice(slice, "a reading")?;
         }
         for window in &self.windows {

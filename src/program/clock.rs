@@ -1,10 +1,10 @@
 //! The host's side of the steps: configurations that may change, and the bytes that each step needs written first.
 
 use super::assemble::check_groups;
-use super::host_rows::{HostRows, Places, Progress, Tick};
-use super::{Program, Rows, Slice};
+use super::host_rows::{Counts, HostRows, Places, Progress, Tick};
+use super::{Program, Rows, VEC4};
 use crate::error::Error;
-use crate::rule::{Config, HostState, MAX_DEVICE_SCALARS, depths_of};
+use crate::rule::{Config, MAX_DEVICE_SCALARS, depths_of};
 use crate::wrappers::Wrappers;
 
 /// A bit of the device's counts, as in `shaders/core/tiles.wgsl`.
@@ -77,7 +77,9 @@ impl<C: Config> Clock<C> {
         }
         let (rows, skips) = (program.rows.clone(), program.rows.skips);
         let places = Places { set: rows.set.places as usize, counted: rows.counted.places as usize };
-        let host = HostRows::new(spec.fields, rows.layout.clone(), groups.len(), places, skips);
+        let owners = rows.owners.iter().map(|owner| owner.group as usize).collect::<Vec<_>>();
+        let owners = rows.layout.rests.map(|_| owners);
+        let host = HostRows::new(spec.fields, rows.layout.clone(), groups.len(), owners, places, skips);
         Ok(Self {
             unchecked: vec![true; groups.len()],
             labels: program.groups.clone(),
@@ -126,15 +128,7 @@ impl<C: Config> Clock<C> {
 
     /// Starts again, with the configurations as they are: the device holds what it held before the first step.
     pub fn restart(&mut self) {
-        let groups = self.groups.len();
-        self.host.resume(&Progress {
-            recorded: 0,
-            made: 0,
-            known: 0,
-            known_at: 0,
-            memory: vec![HostState::default(); groups],
-            evaluated: vec![false; groups],
-        });
+        self.host.restart();
         self.unchecked.fill(true);
     }
 
@@ -143,16 +137,26 @@ impl<C: Config> Clock<C> {
     /// # Errors
     /// [`Error::State`] for counts that cannot be, and for one of other groups.
     pub fn resume(&mut self, progress: &Progress) -> Result<(), Error> {
-        let Progress { recorded, made, known, known_at, memory, evaluated } = progress;
+        let Progress { recorded, made, known, known_at, memory, tensors, .. } = progress;
         let refused = |reason: String| Err(Error::State { reason });
-        let groups = self.groups.len();
-        if memory.len() != groups || evaluated.len() != groups {
-            return refused(format!("it is one of {} groups, not of these {groups}", memory.len()));
-        }
-        if made > recorded || known_at > recorded || known > known_at || *recorded >= u64::from(EVALUATES) {
+        if !self.host.is_like(progress) {
+            let (saved, own) = (memory.len(), self.progress().memory.len());
             return refused(format!(
-                "no run has recorded {recorded} steps, made host scalars for {made} and known {known} taken at {known_at}"
+                "it is one of {saved} groups or tensors that count steps, not of these {own}"
             ));
+        }
+        let shared = Counts { acted: *recorded, made: *made, known: *known, known_at: *known_at };
+        let wrong = |counts: &&Counts| {
+            counts.made > counts.acted || counts.known_at > counts.acted || counts.known > counts.known_at
+        };
+        if let Some(Counts { acted, made, known, known_at }) = tensors.iter().chain([&shared]).find(wrong) {
+            return refused(format!(
+                "no run has recorded {acted} steps, made host scalars for {made} and known {known} taken at {known_at}"
+            ));
+        }
+        let most = tensors.iter().map(|counts| counts.acted).max().unwrap_or(0).max(*recorded);
+        if most > *recorded || most >= u64::from(EVALUATES) {
+            return refused(format!("no run of {recorded} steps has taken {most}"));
         }
         if memory.iter().flatten().any(|number| !number.is_finite()) {
             return refused("what a rule remembers is not finite".into());
@@ -168,16 +172,56 @@ impl<C: Config> Clock<C> {
         if self.rows.count.is_some() { set.min(counted / 2) } else { set }
     }
 
-    /// The word to read where the next step begins, if it is time: a count of the steps that the device has taken, to be
-    /// given to [`observe`](Clock::observe) together with [`recorded`](Clock::recorded) at this point, whenever it is
-    /// known. Nobody needs to wait for it.
-    pub fn wants_count(&self) -> Option<Slice> {
-        self.rows.count.filter(|_| self.host.wants_count())
+    /// Whether it is time to read [`Rows::counts`] where the next step begins: counts of the steps that the device has taken,
+    /// to be given to [`observe`](Clock::observe) together with [`recorded`](Clock::recorded) at this point, whenever they
+    /// are known. Nobody needs to wait for them.
+    pub fn wants_count(&self) -> bool {
+        self.rows.count.is_some() && self.host.wants_count()
     }
 
-    /// Learns the word that [`wants_count`](Clock::wants_count) asked for where step number `recorded` began.
-    pub fn observe(&mut self, recorded: u64, word: u32) {
-        self.host.observe(recorded, u64::from(word & !EVALUATES));
+    /// Learns the words of [`Rows::counts`] as they were where step number `recorded` began.
+    pub fn observe(&mut self, recorded: u64, words: &[u32]) {
+        let mut words = words.iter().map(|word| u64::from(word & !EVALUATES));
+        if self.rows.owners.is_empty() {
+            self.host.observe(recorded, words);
+            return;
+        }
+        // A tensor without elements has no count.
+        let counts =
+            self.rows.owners.iter().map(|owner| if owner.counts.is_empty() { Some(0) } else { words.next() });
+        self.host.observe(recorded, counts.map_while(|count| count).collect::<Vec<_>>());
+    }
+
+    /// Leaves a tensor out of the next step, as PyTorch does with a parameter whose gradient is None: it is not decayed, nor
+    /// moved by its momentum, its gradient counts for no norm, and the step is none of its own. A step that converts weights,
+    /// for evaluation or back, leaves nobody out; the one after it does then.
+    ///
+    /// # Errors
+    /// [`Error::OwnSteps`] without [`Options::own_steps`](super::Options::own_steps), [`Error::UnknownHandle`].
+    pub fn skip(&mut self, tensor: usize) -> Result<(), Error> {
+        self.own_steps("skip", tensor, |host| host.skip(tensor))
+    }
+
+    /// A tensor has taken no step. Its slots and counts on the device are to be what they were before the first step, and
+    /// counts that were asked for and not yet observed are to be forgotten.
+    ///
+    /// # Errors
+    /// As [`skip`](Clock::skip).
+    pub fn start_anew(&mut self, tensor: usize) -> Result<(), Error> {
+        self.own_steps("start_anew", tensor, |host| host.start_anew(tensor))
+    }
+
+    fn own_steps(
+        &mut self,
+        what: &'static str,
+        tensor: usize,
+        act: impl FnOnce(&mut HostRows) -> Option<()>,
+    ) -> Result<(), Error> {
+        if self.rows.layout.rests.is_none() {
+            return Err(Error::OwnSteps { what });
+        }
+        let unknown = Error::UnknownHandle { what: "tensor", index: tensor, count: self.rows.owners.len() };
+        act(&mut self.host).ok_or(unknown)
     }
 
     /// Makes the next step's host scalars; the step counts as recorded.
@@ -237,15 +281,17 @@ impl NextStep<'_> {
     /// What to write before the step runs, through the queue: the places belong to no step in flight.
     pub fn writes(&self) -> impl Iterator<Item = Write<'_>> {
         let (rows, host, tick) = (self.rows, &*self.host, self.tick);
-        let set = tick.set.then_some((&rows.set, tick.place, bytemuck::cast_slice(host.set_rows())));
-        let counted =
-            tick.counted.map(|place| (&rows.counted, place, bytemuck::cast_slice(host.counted_rows())));
+        let set = tick.set.then_some((&rows.set, tick.place, 0, bytemuck::cast_slice(host.set_rows())));
+        let row = u64::from(rows.layout.counted_vec4) * VEC4;
+        let counted = host.counted_rows().map(move |(owner, place, words)| {
+            (&rows.counted, place, owner as u64 * row, bytemuck::cast_slice(words))
+        });
         let record = bytemuck::bytes_of(host.record());
-        let all = set.into_iter().chain(counted).chain([(&rows.records, tick.place, record)]);
-        all.flat_map(|(ring, place, bytes)| {
+        let all = set.into_iter().chain(counted).chain([(&rows.records, tick.place, 0, record)]);
+        all.flat_map(|(ring, place, behind, bytes)| {
             ring.at.iter().map(move |(buffer, start)| Write {
                 buffer: *buffer,
-                offset: start + place as u64 * ring.stride,
+                offset: start + place as u64 * ring.stride + behind,
                 bytes,
             })
         })

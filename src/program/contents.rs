@@ -2,9 +2,10 @@
 
 use super::assemble::{Assembly, TableParts};
 use super::windows::{Tile, Window};
-use super::{Buffer, ELEMENT, Fill, Slice, Usage, VEC4, WindowPlace};
+use super::{Buffer, ELEMENT, Fill, Shape, Slice, Usage, VEC4, WindowPlace};
 use crate::rule::{Config, initial_of};
 use crate::wrappers::LossScale;
+use std::ops::Range;
 
 impl<C: Config> Assembly<'_, C> {
     /// The table and the slots of a window; `before` tiles are in the windows before it.
@@ -32,12 +33,11 @@ impl<C: Config> Assembly<'_, C> {
     fn table(&self, index: usize, window: &Window, before: usize, parts: &TableParts) -> Buffer {
         let rows = &self.step.rows;
         let counted_vec4 = rows.counted_vec4 as usize;
-        let (small, large): (Vec<Tile>, Vec<Tile>) =
-            window.tiles.iter().partition(|tile| u64::from(tile.count) <= window.small);
+        let (large, small) = in_order_of_table(window);
         let header = [
             [large.len(), parts.tiles, rows.now_vec4 as usize, (window.state / 4) as usize],
             [self.first_term(), before, parts.counts, parts.end],
-            [counted_vec4, parts.counted, self.groups.len() * counted_vec4, self.places.counted],
+            [counted_vec4, parts.counted, self.owners.len() * counted_vec4, self.places.counted],
         ];
         let at = |vec4: usize| vec4 as u64 * VEC4;
         let mut contents = vec![fill(0, header.concat().into_iter().map(|word| word as u32).collect())];
@@ -53,6 +53,24 @@ impl<C: Config> Assembly<'_, C> {
         self.buffer("table", self.table_size(index, window), Usage::Storage, contents)
     }
 
+    /// The tiles of a window, each with its places among the counts, as `find_tile` in `shaders/core/tiles.wgsl` gives them.
+    pub(super) fn counters(&self, window: &Window) -> Vec<(Tile, Range<u64>)> {
+        let (large, small) = in_order_of_table(window);
+        let alone = large.len() as u64;
+        let (all, shared) = match self.step.shape {
+            Shape::Long => {
+                let all = u64::from(self.step.shape.invocations());
+                (all, all / u64::from(self.step.packed))
+            }
+            Shape::Wide(_) => (1, 1),
+        };
+        let counters = |place: u64| match place.checked_sub(alone) {
+            None => place * all..(place + 1) * all,
+            Some(place) => alone * all + place * shared..alone * all + (place + 1) * shared,
+        };
+        large.into_iter().chain(small).zip(0..).map(|(tile, place)| (tile, counters(place))).collect()
+    }
+
     /// One state buffer, its slots at their initial values.
     fn state(&self, window: &Window, buffer: usize) -> Buffer {
         let names: Vec<&str> = self.step.streams_in(buffer).map(|stream| stream.name).collect();
@@ -64,7 +82,9 @@ impl<C: Config> Assembly<'_, C> {
             let Some((_, first)) = stream.place.filter(|(at, _)| *at == buffer) else { continue };
             for rank in first..first + stream.depth {
                 for tile in &window.tiles {
-                    let word = initial[tile.group as usize].get(slot).map_or(0, |value| value.to_bits());
+                    let word = initial[self.owners[tile.owner as usize]]
+                        .get(slot)
+                        .map_or(0, |value| value.to_bits());
                     let at = (u64::from(rank) * window.state + u64::from(tile.state)) * ELEMENT;
                     let times = u64::from(tile.count);
                     match contents.last_mut() {
@@ -91,6 +111,11 @@ impl<C: Config> Assembly<'_, C> {
         let words = header.concat().into_iter().map(f32::to_bits).collect();
         self.buffer("results", self.scratch_size(), Usage::Storage, vec![fill(0, words)])
     }
+}
+
+/// The tiles of a window that have a workgroup each, and those that share one.
+fn in_order_of_table(window: &Window) -> (Vec<Tile>, Vec<Tile>) {
+    window.tiles.iter().partition(|tile| u64::from(tile.count) > window.small)
 }
 
 /// Words that stand once.

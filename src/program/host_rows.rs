@@ -12,6 +12,8 @@
 //! it can at most have grown by the steps recorded since, and need not have grown at all. Rows are made for the counts
 //! between, which the ring holds as long as fewer steps are recorded between two readings than it has places, however
 //! many steps are skipped or never submitted in all.
+//!
+//! Groups own the rows, and share one count; or, if tensors count their own steps, each tensor owns some.
 
 use super::VEC4;
 use super::record::Record;
@@ -28,8 +30,37 @@ pub(crate) struct Tick {
     pub place: usize,
     /// Whether these rows are new.
     pub set: bool,
-    /// The place of the counted rows that the step made.
-    pub counted: Option<usize>,
+}
+
+/// One who has rows: a group, or a tensor that counts its own steps.
+#[derive(Debug, Clone)]
+struct Owner {
+    /// The group of its configuration.
+    group: usize,
+    state: HostState,
+    /// What `state` becomes once the step is recorded.
+    next_state: HostState,
+    /// Whether it is left out of the next step.
+    skipped: bool,
+    /// Whether it was not left out of the last one.
+    acts: bool,
+    counts: Counts,
+    /// The place of the counted row that the step made.
+    made_at: Option<usize>,
+}
+
+/// The counts of one owner of rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    /// Steps recorded that it was not left out of.
+    pub acted: u64,
+    /// The largest count of steps taken that host scalars were made for: at least that of the device.
+    pub made: u64,
+    /// What the device's count was before step `known_at`, of those it was not left out of, ran.
+    pub known: u64,
+    /// See `known`.
+    pub known_at: u64,
 }
 
 /// The host's side of the steps of one optimizer.
@@ -43,9 +74,9 @@ pub(crate) struct HostRows {
     by_count: Vec<(usize, usize)>,
     places: Places,
     skips: bool,
-    state: Vec<HostState>,
-    /// What `state` becomes once the step is recorded.
-    next_state: Vec<HostState>,
+    /// Whether each owner is a tensor that counts its own steps.
+    own_steps: bool,
+    owners: Vec<Owner>,
     set: Vec<u32>,
     counted: Vec<u32>,
     /// Which groups' weights were wanted for evaluation in the step before.
@@ -55,11 +86,6 @@ pub(crate) struct HostRows {
     /// Whether the last tick was refused.
     refused: bool,
     recorded: u64,
-    /// The largest count that rows were made for.
-    made: u64,
-    /// What the device's count was before step `known_at`, of those recorded, ran.
-    known: u64,
-    known_at: u64,
 }
 
 /// What the host has to remember of a run, beside the configurations, so that another process goes on with the same bits.
@@ -74,10 +100,21 @@ pub struct Progress {
     pub known: u64,
     /// See `known`.
     pub known_at: u64,
-    /// What each group's rule keeps on the host from step to step, at the count `made`.
+    /// What each group's rule keeps on the host from step to step, at the count `made`; of each tensor, if they count their
+    /// own steps.
     pub memory: Vec<HostState>,
     /// Whether each group's weights were wanted for evaluation in the step before.
     pub evaluated: Vec<bool>,
+    /// The counts of each tensor, if they count their own steps; those above are then the largest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tensors: Vec<Counts>,
+}
+
+impl Progress {
+    /// Whether it is that of tensors that count their own steps.
+    pub(crate) fn has_own_steps(&self) -> bool {
+        !self.tensors.is_empty()
+    }
 }
 
 /// How many rows of each kind the rings hold.
@@ -88,18 +125,18 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// For `groups` with these rows, in the table of each of some `windows`; more where steps may be skipped. `binding`
+    /// For so many `owners` of these rows, in the table of each of some `windows`; more where steps may be skipped. `binding`
     /// is the largest that a table may be. Enough for `ahead` steps before a submit, however large that is.
     pub fn new(
         layout: &RowLayout,
-        groups: usize,
+        owners: usize,
         windows: usize,
         skips: bool,
         binding: u64,
         ahead: u32,
     ) -> Self {
         let ahead = ahead as usize;
-        let bytes = |vec4: u32| (groups as u64 * u64::from(vec4) * VEC4 * windows.max(1) as u64).max(1);
+        let bytes = |vec4: u32| (owners as u64 * u64::from(vec4) * VEC4 * windows.max(1) as u64).max(1);
         let fit = |bytes: u64, budget: u64, fewest: u64, most: u64| {
             let wanted = (budget / bytes).clamp(fewest, most);
             wanted.min(binding / 4 / bytes * windows.max(1) as u64).max(1) as usize
@@ -116,14 +153,28 @@ impl Places {
 }
 
 impl HostRows {
-    /// `skips` says whether steps may be skipped.
+    /// For owners of these groups, which are the groups themselves or tensors that have `own_steps`. `skips` says whether
+    /// steps may be skipped.
     pub fn new(
         fields: &'static [Field],
         layout: RowLayout,
         groups: usize,
+        owners: Option<Vec<usize>>,
         places: Places,
         skips: bool,
     ) -> Self {
+        let own_steps = owners.is_some();
+        let owner = |group| Owner {
+            group,
+            state: HostState::default(),
+            next_state: HostState::default(),
+            skipped: false,
+            acts: true,
+            counts: Counts::default(),
+            made_at: None,
+        };
+        let owners: Vec<Owner> =
+            owners.unwrap_or_else(|| (0..groups).collect()).into_iter().map(owner).collect();
         Self {
             skips,
             fields,
@@ -132,41 +183,84 @@ impl HostRows {
                 &layout,
                 |place| if let FieldPlace::Counted(at) = place { Some(at) } else { None },
             ),
-            state: vec![HostState::default(); groups],
-            next_state: vec![HostState::default(); groups],
-            set: vec![0; groups * layout.now_vec4 as usize * 4],
-            counted: vec![0; groups * layout.counted_vec4 as usize * 4],
+            set: vec![0; owners.len() * layout.now_vec4 as usize * 4],
+            counted: vec![0; owners.len() * layout.counted_vec4 as usize * 4],
             evaluated: vec![false; groups],
+            own_steps,
+            owners,
             layout,
             places,
             record: Record::default(),
             place: places.set - 1,
             refused: false,
             recorded: 0,
-            made: 0,
-            known: 0,
-            known_at: 0,
         }
     }
 
     /// What has to be remembered.
     pub fn progress(&self) -> Progress {
+        let largest = |count: fn(&Counts) -> u64| {
+            self.owners.iter().map(|owner| count(&owner.counts)).max().unwrap_or(0)
+        };
+        let all = self.owners.iter();
         Progress {
             recorded: self.recorded,
-            made: self.made,
-            known: self.known,
-            known_at: self.known_at,
-            memory: self.state.clone(),
+            made: largest(|counts| counts.made),
+            known: largest(|counts| counts.known),
+            known_at: largest(|counts| counts.known_at),
+            memory: all.clone().map(|owner| owner.state).collect(),
             evaluated: self.evaluated.clone(),
+            tensors: all.filter(|_| self.own_steps).map(|owner| owner.counts).collect(),
         }
+    }
+
+    /// Whether a run that is remembered so has as many groups and tensors as this one.
+    pub fn is_like(&self, progress: &Progress) -> bool {
+        let tensors = if self.own_steps { self.owners.len() } else { 0 };
+        progress.memory.len() == self.owners.len()
+            && progress.evaluated.len() == self.evaluated.len()
+            && progress.tensors.len() == tensors
     }
 
     /// Goes on from there. Everything is written again before the next step.
     pub fn resume(&mut self, progress: &Progress) {
-        let Progress { recorded, made, known, known_at, memory, evaluated } = progress.clone();
-        (self.recorded, self.made, self.known, self.known_at) = (recorded, made, known, known_at);
-        (self.next_state, self.state, self.evaluated) = (memory.clone(), memory, evaluated);
+        let Progress { recorded, made, known, known_at, .. } = *progress;
+        self.recorded = recorded;
+        let shared = Counts { acted: recorded, made, known, known_at };
+        for (index, owner) in self.owners.iter_mut().enumerate() {
+            owner.counts = progress.tensors.get(index).copied().unwrap_or(shared);
+            owner.state = progress.memory[index];
+            (owner.next_state, owner.skipped, owner.made_at) = (owner.state, false, None);
+        }
+        self.evaluated.clone_from(&progress.evaluated);
         (self.record, self.refused) = (Record::default(), true);
+    }
+
+    /// Starts again: the device holds what it held before the first step.
+    pub fn restart(&mut self) {
+        self.resume(&Progress {
+            recorded: 0,
+            made: 0,
+            known: 0,
+            known_at: 0,
+            memory: vec![HostState::default(); self.owners.len()],
+            evaluated: vec![false; self.evaluated.len()],
+            tensors: vec![],
+        });
+    }
+
+    /// Leaves a tensor out of the next step. None if tensors do not count their own steps.
+    pub fn skip(&mut self, tensor: usize) -> Option<()> {
+        self.owners.get_mut(tensor).filter(|_| self.own_steps)?.skipped = true;
+        Some(())
+    }
+
+    /// A tensor has taken no step, for the device too. None if tensors do not count their own steps.
+    pub fn start_anew(&mut self, tensor: usize) -> Option<()> {
+        let owner = self.owners.get_mut(tensor).filter(|_| self.own_steps)?;
+        (owner.state, owner.next_state) = Default::default();
+        owner.counts = Counts { made: 0, known: 0, known_at: owner.counts.acted, ..owner.counts };
+        Some(())
     }
 
     /// Steps recorded.
@@ -174,14 +268,21 @@ impl HostRows {
         self.recorded
     }
 
-    /// All groups' rows of what is set, of the last recorded step.
+    /// All owners' rows of what is set, of the last recorded step.
     pub fn set_rows(&self) -> &[u32] {
         &self.set
     }
 
-    /// All groups' counted rows, the last that were made.
-    pub fn counted_rows(&self) -> &[u32] {
-        &self.counted
+    /// The counted rows that the last recorded step made, of runs of owners: the first of them, their place, their rows.
+    pub fn counted_rows(&self) -> impl Iterator<Item = (usize, usize, &[u32])> {
+        let words = self.layout.counted_vec4 as usize * 4;
+        let mut first = 0;
+        self.owners.chunk_by(|a, b| a.made_at == b.made_at).filter_map(move |run| {
+            let owner = first;
+            first += run.len();
+            let place = run[0].made_at.filter(|_| words > 0)?;
+            Some((owner, place, &self.counted[owner * words..first * words]))
+        })
     }
 
     /// The record of the last recorded step.
@@ -202,6 +303,10 @@ impl HostRows {
     /// The last step that was counted was not recorded after all.
     pub fn uncount(&mut self) {
         self.recorded -= 1;
+        for owner in &mut self.owners {
+            owner.counts.acted -= u64::from(owner.acts);
+            owner.skipped |= !owner.acts;
+        }
         // Its rows may not have reached the device.
         self.refused = true;
     }
@@ -217,8 +322,6 @@ impl HostRows {
         changed: &[bool],
         wrappers: &Wrappers,
     ) -> Result<Tick, (usize, Refusal)> {
-        let makes = self.made < self.largest_count();
-        let t = if makes { self.made + 1 } else { self.made };
         // Of what a refused step has changed in the rows nothing has reached the device.
         let mut set = self.recorded == 0 || self.refused;
         let all = set;
@@ -228,16 +331,28 @@ impl HostRows {
         let mut values = [0f64; MAX_FIELDS];
         let [set_words, counted_words] =
             [self.layout.now_vec4, self.layout.counted_vec4].map(|vec4| vec4 as usize * 4);
-        for (index, group) in groups.iter().enumerate() {
-            let rule = group.rule();
-            let looks = all || changed[index];
+        let (places, skips) = (self.places.counted as u64, self.skips);
+        for (index, owner) in self.owners.iter_mut().enumerate() {
+            let rule = groups[owner.group].rule();
+            // A step that converts weights leaves nobody out.
+            let converted = converts && (rule.evaluates() || self.evaluated[owner.group]);
+            owner.acts = !owner.skipped || converted;
+            let makes = owner.acts && owner.counts.made < owner.counts.largest(places, skips);
+            owner.made_at = None;
+            if let Some(at) = self.layout.rests {
+                let word = &mut self.set[index * set_words + at as usize];
+                set |= *word != u32::from(!owner.acts);
+                *word = (!owner.acts).into();
+            }
+            let looks = all || changed[owner.group];
             if !looks && !makes {
                 continue;
             }
-            let mut state = self.state[index];
+            let t = if makes { owner.counts.made + 1 } else { owner.counts.made.max(1) };
+            let mut state = owner.state;
             let values = &mut values[..self.fields.len()];
             rule.host_scalars(t, &mut state, values);
-            check_host_scalars(self.fields, values, t).map_err(|refusal| (index, refusal))?;
+            check_host_scalars(self.fields, values, t).map_err(|refusal| (owner.group, refusal))?;
             let word = |field: usize| {
                 let value = values[field];
                 if self.fields[field].kind.is_flag() { value as u32 } else { (value as f32).to_bits() }
@@ -259,10 +374,19 @@ impl HostRows {
             if makes {
                 let counted = &mut self.counted[index * counted_words..][..counted_words];
                 self.by_count.iter().for_each(|(field, at)| counted[*at] = word(*field));
-                self.next_state[index] = state;
+                owner.next_state = state;
+                owner.made_at = Some((owner.counts.made % places) as usize);
             }
         }
         self.refused = false;
+        for owner in &mut self.owners {
+            owner.counts.acted += u64::from(owner.acts);
+            owner.skipped &= owner.acts;
+            if owner.made_at.is_some() {
+                owner.counts.made += 1;
+                owner.state = owner.next_state;
+            }
+        }
         if converts {
             for (evaluated, group) in self.evaluated.iter_mut().zip(groups) {
                 let evaluates = group.rule().evaluates();
@@ -275,33 +399,22 @@ impl HostRows {
         if set {
             self.place = (self.place + 1) % self.places.set;
         }
-        let rows = self.place * groups.len() * self.layout.now_vec4 as usize;
+        let rows = self.place * self.owners.len() * self.layout.now_vec4 as usize;
         self.record = Record { rows: rows as u32, ..record };
-        let mut counted = None;
-        if makes {
-            counted = (counted_words > 0).then_some((self.made % self.places.counted as u64) as usize);
-            self.made += 1;
-            std::mem::swap(&mut self.state, &mut self.next_state);
-        }
-        Ok(Tick { place: self.place, set, counted })
-    }
-
-    /// The largest count for which the next step may need rows. Encoders that are submitted after ones which were
-    /// recorded later are not in what is known: a part of the ring is made for them. Where steps may be skipped, the rows
-    /// of the count that is known stay in the ring.
-    fn largest_count(&self) -> u64 {
-        let places = self.places.counted as u64;
-        let late = if self.known_at > 0 { places / 4 } else { 0 };
-        let largest = self.recorded + 1 - self.known_at + late;
-        self.known + if self.skips { largest.min(places) } else { largest }
+        Ok(Tick { place: self.place, set })
     }
 
     /// Where steps may be skipped: the steps recorded since the device's count was known, and for how many there is room,
     /// if the next one might need the place of rows that another one still needs.
     pub fn too_far_ahead(&self) -> Option<(u64, u64)> {
-        let (recorded, places) = (self.recorded - self.known_at, self.places.counted as u64);
+        let (ahead, places) = (self.ahead(), self.places.counted as u64);
         let needed = self.skips && self.layout.counted_vec4 > 0;
-        (needed && recorded >= places).then_some((recorded, places))
+        (needed && ahead >= places).then_some((ahead, places))
+    }
+
+    /// Steps recorded since the device's count was known, of the owner who took most.
+    fn ahead(&self) -> u64 {
+        self.owners.iter().map(|owner| owner.counts.acted - owner.counts.known_at).max().unwrap_or(0)
     }
 
     /// Whether it is time to read the device's count.
@@ -310,13 +423,35 @@ impl HostRows {
         // steps that are never submitted make the two counts differ.
         let quarters = if self.skips { 1 } else { 3 };
         let often = (self.places.counted as u64 * quarters / 4).max(1);
-        self.layout.counted_vec4 > 0 && self.recorded - self.known_at >= often
+        self.layout.counted_vec4 > 0 && self.ahead() >= often
     }
 
-    /// Learns that the device had taken `count` steps when it came to the one that was recorded as number `recorded`,
-    /// counted from 0.
-    pub fn observe(&mut self, recorded: u64, count: u64) {
-        (self.known, self.known_at) = (count, recorded);
+    /// Learns the device's counts when it came to the step that was recorded as number `recorded`, counted from 0: one of all
+    /// groups, or those of the tensors in order.
+    pub fn observe(&mut self, recorded: u64, counts: impl IntoIterator<Item = u64>) {
+        let since = self.recorded.saturating_sub(recorded);
+        let mut counts = counts.into_iter();
+        let mut count = counts.next();
+        for owner in &mut self.owners {
+            let Some(known) = count else { return };
+            // At most so many of the steps since then were its own.
+            owner.counts.known_at = owner.counts.acted.saturating_sub(since);
+            owner.counts.known = known;
+            if self.own_steps {
+                count = counts.next();
+            }
+        }
+    }
+}
+
+impl Counts {
+    /// The largest count for which the next step may need rows. Encoders that are submitted after ones which were
+    /// recorded later are not in what is known: a part of the ring is made for them. Where steps may be skipped, the rows
+    /// of the count that is known stay in the ring.
+    fn largest(&self, places: u64, skips: bool) -> u64 {
+        let late = if self.known_at > 0 { places / 4 } else { 0 };
+        let largest = self.acted + 1 - self.known_at + late;
+        self.known + if skips { largest.min(places) } else { largest }
     }
 }
 
@@ -326,19 +461,22 @@ fn words(layout: &RowLayout, of_kind: fn(FieldPlace) -> Option<u32>) -> Vec<(usi
     fields.filter_map(|(field, (_, place))| Some((field, of_kind(*place)? as usize))).collect()
 }
 
-/// All groups' counted rows of the first step.
+/// All owners' counted rows of the first step; each has a group's configuration.
 ///
 /// # Errors
 /// [`Error::Config`] where `f32` does not hold one of its host scalars.
 pub(crate) fn first_counted<C: Config>(
     layout: &RowLayout,
     groups: &[C],
+    owners: &[usize],
     labels: &[String],
 ) -> Result<Vec<u32>, Error> {
     let Some(first) = groups.first() else { return Ok(vec![]) };
     let places = Places { set: 1, counted: 1 };
-    let mut rows = HostRows::new(first.rule().spec().fields, layout.clone(), groups.len(), places, false);
+    let mut rows =
+        HostRows::new(first.rule().spec().fields, layout.clone(), groups.len(), None, places, false);
     rows.tick(groups, &vec![true; groups.len()], &Wrappers::default())
         .map_err(|(group, refusal)| Error::Config { group: labels[group].clone(), refusal })?;
-    Ok(rows.counted)
+    let words = layout.counted_vec4 as usize * 4;
+    Ok(owners.iter().flat_map(|group| rows.counted[group * words..][..words].iter().copied()).collect())
 }

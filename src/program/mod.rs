@@ -49,7 +49,7 @@ pub(crate) use check::hash_of;
 pub use clock::{Clock, NextStep, Write};
 #[cfg(any(feature = "reference", test))]
 pub(crate) use factored::{BLOCK, FEW_ROWS};
-pub use host_rows::Progress;
+pub use host_rows::{Counts, Progress};
 pub use limits::Limits;
 pub(crate) use matrices::Matrices;
 pub use read::Persistent;
@@ -96,6 +96,10 @@ pub struct Options {
     /// see [`Clock::steps_ahead`]. Each takes some ten to hundred bytes a group. By default 8 with hundreds of groups, 64
     /// with a few.
     pub steps_ahead: Option<u32>,
+    /// Each tensor counts its own steps, so that it may be left out of some ([`Clock::skip`]) and start anew
+    /// ([`Clock::start_anew`]). Costs the host time for each tensor in a step, not for each group, and the device a set of host
+    /// scalars for each; not for rules with rows, columns or device scalars, which tensors share.
+    pub own_steps: bool,
     /// What stands around the rule: clipping, skipping, Lookahead, an average of the weights, …
     pub wrappers: Wrappers,
 }
@@ -260,10 +264,23 @@ pub struct Rows {
     /// The ring of records of recorded steps.
     pub records: Ring,
     /// A word that counts the steps which the device has taken; its highest bit is set while weights are for evaluation.
-    /// None where nothing follows from the count.
+    /// None where nothing follows from the count. See [`counts`](Rows::counts).
     pub count: Option<Slice>,
     /// Whether a step may be skipped on the device.
     pub skips: bool,
+    /// The tensors, where each owns rows and counts its own steps ([`Options::own_steps`]). Empty where groups own the rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<Owner>,
+}
+
+/// A tensor that counts its own steps.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Owner {
+    /// The group of its configuration.
+    pub group: u32,
+    /// Where its counts of the steps taken are, all the same; none for a tensor without elements.
+    pub counts: Vec<Slice>,
 }
 
 /// A ring of places in some buffers.

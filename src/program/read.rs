@@ -1,6 +1,6 @@
 //! What can be read off a program: where slots and readings are, what persists, bytes, limits to ask for.
 
-use super::{Binding, ELEMENT, Limits, Program, Slice, SlotPlace, TensorPlace, Usage, WORKGROUP};
+use super::{Binding, ELEMENT, Limits, Program, Rows, Slice, SlotPlace, TensorPlace, Usage, WORKGROUP};
 use crate::rule::SlotKind;
 
 /// Words that persist from step to step: together they are the state of a run on the device.
@@ -11,6 +11,20 @@ pub struct Persistent {
     pub name: String,
     /// Where they are, one behind the other.
     pub slices: Vec<Slice>,
+}
+
+impl Rows {
+    /// The words that [`Clock::observe`](super::Clock::observe) wants now and then: the one count of all groups, or one of each
+    /// tensor with elements, where these count their own steps.
+    pub fn counts(&self) -> Vec<Slice> {
+        let first =
+            |owner: &super::Owner| owner.counts.first().map(|slice| Slice { size: ELEMENT, ..*slice });
+        match self.count {
+            None => vec![],
+            Some(count) if self.owners.is_empty() => vec![count],
+            Some(_) => self.owners.iter().filter_map(first).collect(),
+        }
+    }
 }
 
 impl Program {
@@ -96,6 +110,14 @@ impl Program {
             kept.map(|reading| Persistent { name: reading.name.clone(), slices: reading.slices.clone() }),
         );
         all
+    }
+
+    /// All that persists of one tensor alone: its slots and, where it counts its own steps, its counts.
+    pub(crate) fn of_tensor(&self, tensor: usize) -> Vec<Slice> {
+        let slots = self.slots.iter().filter(|slot| is_kept(slot));
+        let slots = slots.flat_map(|slot| self.slot_slices(&self.tensors[tensor], slot));
+        let counts = self.rows.owners.get(tensor).into_iter().flat_map(|owner| owner.counts.iter().copied());
+        slots.chain(counts).collect()
     }
 
     /// The words of a slice before the first step.

@@ -26,6 +26,9 @@ pub struct RowLayout {
     pub ring: Option<u32>,
     /// The word of that row which is 1 where weights are wanted for evaluation, of a rule that converts them.
     pub evaluates: Option<u32>,
+    /// The word of that row which is 1 where the tensor is left out of the step, where each tensor counts its own steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rests: Option<u32>,
     /// Vec4 of a group's row of what is set; at least one.
     pub now_vec4: u32,
     /// Vec4 of a group's row of what follows from the number of steps taken; none where nothing does.
@@ -49,7 +52,8 @@ impl RowLayout {
             step.spec.fields.iter().map(|field| (field.name.to_string(), place(field.kind))).collect();
         let ring = step.has_ring().then(|| next(&mut now));
         let evaluates = step.spec.converts.then(|| next(&mut now));
+        let rests = step.own_steps.then(|| next(&mut now));
         let (now_vec4, counted_vec4) = (now.div_ceil(4).max(1), counted.div_ceil(4));
-        Self { fields, ring, evaluates, now_vec4, counted_vec4 }
+        Self { fields, ring, evaluates, rests, now_vec4, counted_vec4 }
     }
 }

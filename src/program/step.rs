@@ -85,6 +85,8 @@ pub(crate) struct Step<'a> {
     /// The rule's text, or what an option puts in its place.
     pub wgsl: &'a str,
     pub wrappers: Wrappers,
+    /// Whether each tensor has rows and counts of its own, not each group.
+    pub own_steps: bool,
     /// Whether gradients are bound to write: they are zeroed, or some lie in the buffer of their parameters.
     pub writes_grads: bool,
     pub shape: Shape,
@@ -137,6 +139,7 @@ impl<'a> Step<'a> {
             spec,
             wgsl: options.wgsl.as_deref().unwrap_or(spec.wgsl),
             wrappers: options.wrappers,
+            own_steps: options.own_steps,
             writes_grads: options.wrappers.zero_grad,
             shape: options.shape.unwrap_or_else(|| Shape::for_device(limits)).check()?,
             loops: true,
@@ -170,6 +173,12 @@ impl<'a> Step<'a> {
         if scalars > MAX_DEVICE_SCALARS || scalars > 0 && self.spec.scope != Scope::All {
             let limit = format!("at most {MAX_DEVICE_SCALARS}, and with Scope::All");
             return refused(format!("it has {scalars} device scalars; {limit}"));
+        }
+        if self.own_steps && (scalars > 0 || self.spec.is_factored()) {
+            let shared = if scalars > 0 { "device scalars" } else { "averages of rows and columns" };
+            return refused(format!(
+                "its {shared} follow one count of steps; it cannot have `own_steps` of each tensor"
+            ));
         }
         Ok(())
     }

@@ -241,7 +241,7 @@ impl Tensors {
                 param: tensor.param,
                 grad: tensor.grad,
                 len: tensor.len as u64,
-                group: tensor.group as u32,
+                owner: tensor.group as u32,
                 tensor: index as u32,
             })
             .collect()

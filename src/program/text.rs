@@ -29,6 +29,7 @@ pub(crate) fn module(step: &Step<'_>, kind: &PassKind, access: Access) -> String
             kind.reach.invocations(step),
             step.packed
         ),
+        rests_in(step),
         if step.shape == Shape::Long { COUNTER_APART.into() } else { COUNTER_OF_TILE.into() },
         if step.shape != Shape::Long && kind.applies() { COUNT_SHARED.into() } else { COUNT_READ.into() },
     ];
@@ -180,6 +181,15 @@ fn next_count(tile: Tile, row: Row) -> u32 {
     return select(tile.steps + u32(trains(tile, row)), tile.steps | EVALUATES, row.evaluates);
 }
 ";
+
+/// Whether the row of what is set says that a step leaves its owner out.
+fn rests_in(step: &Step<'_>) -> String {
+    let line = match step.rows.rests {
+        Some(at) => format!("return table[row + {}u].{} != 0u;", at / 4, LANES[at as usize % 4]),
+        None => "return false;".into(),
+    };
+    function("fn rests_in(row: u32) -> bool", &[line])
+}
 
 /// The number of terms, and which of them are largest magnitudes.
 fn term_constants(reduction: &Reduction) -> String {

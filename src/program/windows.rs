@@ -16,8 +16,8 @@ pub(crate) struct Span {
     pub grad: u64,
     /// Number of elements, above 0.
     pub len: u64,
-    /// Parameter group.
-    pub group: u32,
+    /// Whose rows it has: the group's, or the tensor's own.
+    pub owner: u32,
     /// Index of the tensor.
     pub tensor: u32,
 }
@@ -74,8 +74,8 @@ pub(crate) struct Tile {
     pub state: u32,
     /// Number of elements.
     pub count: u32,
-    /// Parameter group.
-    pub group: u32,
+    /// Whose rows it has.
+    pub owner: u32,
     /// First tensor in it.
     pub tensor: u32,
     /// Its first element in that tensor, where tensors are not merged.
@@ -129,7 +129,7 @@ pub(crate) struct Plan {
     pub pieces: Vec<Vec<Piece>>,
 }
 
-/// Cuts `spans` into windows and tiles. `merge` joins neighbours of one group into common runs, which
+/// Cuts `spans` into windows and tiles. `merge` joins neighbours of one owner into common runs, which
 /// element-wise rules allow.
 pub(crate) fn plan(spans: &[Span], blocks: &[Block], tensors: usize, sizes: Sizes, merge: bool) -> Plan {
     let mut order: Vec<&Span> = spans.iter().collect();
@@ -150,7 +150,7 @@ pub(crate) fn plan(spans: &[Span], blocks: &[Block], tensors: usize, sizes: Size
 
 /// Whether `next` may share tiles with its neighbour `span`.
 fn joins(span: &Span, next: &Span, blocks: &[Block]) -> bool {
-    if span.block != next.block || span.group != next.group {
+    if span.block != next.block || span.owner != next.owner {
         return false;
     }
     let gap = next.param - (span.param + span.len);
@@ -195,7 +195,7 @@ impl Builder<'_> {
                     grad: 0,
                     state: (state + at) as u32,
                     count: self.sizes.tile.min(take - at) as u32,
-                    group: first.group,
+                    owner: first.owner,
                     tensor: first.tensor,
                     first: (done + at) as u32,
                     index: 0,
@@ -363,7 +363,7 @@ mod tests {
         ) {
             let mut at = 0;
             let spans: Vec<Span> = lens.iter().zip(&groups).enumerate().map(|(tensor, (&len, &group))| {
-                let span = Span { block: 0, param: at, grad: at, len, group, tensor: tensor as u32 };
+                let span = Span { block: 0, param: at, grad: at, len, owner: group, tensor: tensor as u32 };
                 at = (at + len).next_multiple_of(padding);
                 span
             }).collect();
@@ -394,13 +394,13 @@ mod tests {
                         let grad = window.grad.start / ELEMENT + u64::from(tile.grad) + i;
                         prop_assert_eq!(element, grad);
                         prop_assert!(owner[element as usize].is_none(), "element {} twice", element);
-                        owner[element as usize] = Some(tile.group);
+                        owner[element as usize] = Some(tile.owner);
                     }
                 }
             }
             for span in &spans {
                 for element in span.param..span.param + span.len {
-                    prop_assert_eq!(owner[element as usize], Some(span.group));
+                    prop_assert_eq!(owner[element as usize], Some(span.owner));
                 }
                 let pieces = &plan.pieces[span.tensor as usize];
                 prop_assert_eq!(pieces.iter().map(|piece| piece.len).sum::<u64>(), span.len);
@@ -423,7 +423,7 @@ mod tests {
     #[test]
     fn ten_thousand_neighbours_cost_what_one_tensor_costs() {
         let span =
-            |i: u64| Span { block: 0, param: i * 64, grad: i * 64, len: 10, group: 0, tensor: i as u32 };
+            |i: u64| Span { block: 0, param: i * 64, grad: i * 64, len: 10, owner: 0, tensor: i as u32 };
         let spans: Vec<Span> = (0..10_000).map(span).collect();
         let size = 640_000 * ELEMENT;
         let blocks = [Block { param_size: size, grad_size: size, padding: 63, apart: false }];
@@ -434,7 +434,7 @@ mod tests {
     #[test]
     fn positions_in_a_window_fit_their_words() {
         let len = (1u64 << 33) + 4;
-        let span = Span { block: 0, param: 0, grad: 0, len, group: 0, tensor: 0 };
+        let span = Span { block: 0, param: 0, grad: 0, len, owner: 0, tensor: 0 };
         let blocks =
             [Block { param_size: len * ELEMENT, grad_size: len * ELEMENT, padding: 0, apart: false }];
         let sizes = Sizes { binding: 1 << 40, packed_slots: 1, tile: 1 << 20, ..sizes() };
@@ -458,7 +458,7 @@ mod tests {
             let spans: Vec<Span> = (0..).zip(&tensors).map(|(tensor, &(len, before, gap, group))| {
                 let (param, grad) = (at + before, at + before + len.max(gap));
                 at = grad + len;
-                Span { block: 0, param, grad, len, group, tensor }
+                Span { block: 0, param, grad, len, owner: group, tensor }
             }).collect();
             let size = at.next_multiple_of(4) * ELEMENT;
             let blocks = [Block { param_size: size, grad_size: size, padding: 0, apart: true }];
@@ -478,7 +478,7 @@ mod tests {
 
     #[test]
     fn callers_gradients_may_lie_in_another_order() {
-        let span = |tensor: u32, param, grad| Span { block: 0, param, grad, len: 100, group: 0, tensor };
+        let span = |tensor: u32, param, grad| Span { block: 0, param, grad, len: 100, owner: 0, tensor };
         let blocks = [Block { param_size: 4096, grad_size: 4096, padding: 0, apart: false }];
         let plan = plan(&[span(0, 0, 300), span(1, 100, 0)], &blocks, 2, sizes(), true);
         let tiles: Vec<_> = plan

@@ -22,6 +22,8 @@ pub struct Expected {
 pub struct Words<'a> {
     /// The rule of its group.
     pub rule: &'a dyn DynRule,
+    /// Which step of its own this is: 1 for the first.
+    pub t: u64,
     /// The step's [`host_scalars`](super::host_scalars) of its group.
     pub scalars: &'a [f64],
     /// Its shape.
@@ -49,16 +51,15 @@ pub struct DeviceScalars<'a> {
     pub words: &'a [f32],
 }
 
-/// Step `t` of all tensors of an optimizer from the words that a GPU holds, tensor by tensor; and its device scalars
+/// One step of tensors of an optimizer (those that it does not leave out) from the words that a GPU holds, tensor by tensor; and its device scalars
 /// after the step, where the rule has some: (truth, allowed) for each.
 pub fn expect_step(
-    t: u64,
     wrappers: &Wrappers,
     device: Option<DeviceScalars<'_>>,
     tensors: &[Words<'_>],
 ) -> (Vec<Expected>, Vec<(f64, Interval)>) {
-    let (truths, device_truths) = step_in::<f64>(t, wrappers, device, tensors);
-    let (allowed, device_allowed) = step_in::<Interval>(t, wrappers, device, tensors);
+    let (truths, device_truths) = step_in::<f64>(wrappers, device, tensors);
+    let (allowed, device_allowed) = step_in::<Interval>(wrappers, device, tensors);
     let pair = |truth: Vec<f64>, allowed: Vec<Interval>| truth.into_iter().zip(allowed).collect::<Vec<_>>();
     let expected = truths
         .into_iter()
@@ -84,7 +85,6 @@ fn rounded(x: f64) -> f64 {
 }
 
 fn step_in<R: Arithmetic>(
-    t: u64,
     wrappers: &Wrappers,
     device: Option<DeviceScalars<'_>>,
     tensors: &[Words<'_>],
@@ -102,11 +102,11 @@ fn step_in<R: Arithmetic>(
         .zip(&mut after)
         .zip(scalars.iter().zip(&gradients))
         .map(|((tensor, (theta, slots)), (scalars, g))| {
-            let (len, place) = (g.len(), ring_place(tensor.rule, t));
+            let (len, place) = (g.len(), ring_place(tensor.rule, tensor.t));
             Stepping {
                 rule: tensor.rule,
                 scalars,
-                around: Around::new(wrappers, t, rounded),
+                around: Around::new(wrappers, tensor.t, rounded),
                 evaluates: (tensor.evaluates, tensor.rule.evaluates()),
                 shape: tensor.shape,
                 theta,

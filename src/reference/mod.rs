@@ -19,15 +19,31 @@ use step::{Stepping, take_step};
 #[derive(Debug, Clone)]
 pub struct Reference<C> {
     groups: Vec<C>,
-    host: Vec<HostState>,
     wrappers: Wrappers,
-    /// Steps taken, of each group: one that only converts weights is none.
-    taken: Vec<u64>,
+    /// The groups, or the tensors where these count their own steps.
+    counting: Vec<Counting>,
+    own_steps: bool,
     /// Whether each group's weights are those for evaluation.
     evaluated: Vec<bool>,
     scale: Scale,
     tensors: Vec<ReferenceTensor>,
     device_scalars: Vec<f64>,
+}
+
+/// One who counts steps.
+#[derive(Debug, Clone, Copy)]
+struct Counting {
+    group: usize,
+    /// What the rule keeps on the host.
+    host: HostState,
+    /// Steps taken: one that only converts weights is none.
+    taken: u64,
+}
+
+impl Counting {
+    fn of(group: usize) -> Self {
+        Self { group, host: HostState::default(), taken: 0 }
+    }
 }
 
 /// The loss scale: the reference of `fn control` in `shaders/core/combine.wgsl`.
@@ -97,7 +113,6 @@ impl<C: Config> Reference<C> {
         };
         let mut tensors = tensors.into_iter().map(make).collect::<Result<Vec<_>, Error>>()?;
         tensors.iter_mut().for_each(|tensor| make_factored(groups[tensor.group].rule(), tensor));
-        let host = vec![HostState::default(); groups.len()];
         let device_scalars = groups.first().map(Config::rule).map(|rule| {
             let count = rule.spec().device_scalars().count();
             rule.device_scalars().into_iter().take(count).collect()
@@ -105,8 +120,9 @@ impl<C: Config> Reference<C> {
         let device_scalars = device_scalars.unwrap_or_default();
         let wrappers = Wrappers::default();
         let scale = Scale::of(&wrappers);
-        let (taken, evaluated) = (vec![0; groups.len()], vec![false; groups.len()]);
-        Ok(Self { host, groups, wrappers, taken, evaluated, scale, tensors, device_scalars })
+        let counting = (0..groups.len()).map(Counting::of).collect();
+        let (evaluated, own_steps) = (vec![false; groups.len()], false);
+        Ok(Self { groups, wrappers, counting, own_steps, evaluated, scale, tensors, device_scalars })
     }
 
     /// The same with tensors of these shapes, before the first step. Without, each tensor has one dimension. Only
@@ -144,6 +160,14 @@ impl<C: Config> Reference<C> {
         Ok(self)
     }
 
+    /// The same with a count of steps of each tensor, before the first step, so that [`step_some`](Reference::step_some) may
+    /// leave some out. See [`Options::own_steps`](crate::Options::own_steps).
+    pub fn with_own_steps(mut self) -> Self {
+        self.counting = self.tensors.iter().map(|tensor| Counting::of(tensor.group)).collect();
+        self.own_steps = true;
+        self
+    }
+
     /// A reference of these tensors, with the given parameters, in order.
     ///
     /// # Errors
@@ -178,9 +202,9 @@ impl<C: Config> Reference<C> {
         &mut self.wrappers
     }
 
-    /// Steps taken: those that were skipped or only converted weights do not count.
+    /// Steps taken, of the tensor that took most: those that were skipped or only converted weights do not count.
     pub fn steps(&self) -> u64 {
-        self.taken.iter().copied().max().unwrap_or(0)
+        self.counting.iter().map(|own| own.taken).max().unwrap_or(0)
     }
 
     /// What the next step divides its gradients by; 1 without loss scaling.
@@ -193,10 +217,28 @@ impl<C: Config> Reference<C> {
     /// # Errors
     /// [`Error::Length`] where a gradient's length differs from its tensor's.
     pub fn step(&mut self, gradients: &[Vec<f64>]) -> Result<(), Error> {
+        self.advance(&gradients.iter().map(|g| Some(&g[..])).collect::<Vec<_>>())
+    }
+
+    /// One step of the tensors that have a gradient; the others are left out of it.
+    ///
+    /// # Errors
+    /// As [`step`](Reference::step), and [`Error::OwnSteps`] for a tensor without a gradient where tensors do not
+    /// [count their own steps](Reference::with_own_steps).
+    pub fn step_some(&mut self, gradients: &[Option<Vec<f64>>]) -> Result<(), Error> {
+        if !self.own_steps && gradients.iter().any(Option::is_none) {
+            return Err(Error::OwnSteps { what: "step_some" });
+        }
+        self.advance(&gradients.iter().map(Option::as_deref).collect::<Vec<_>>())
+    }
+
+    fn advance(&mut self, gradients: &[Option<&[f64]>]) -> Result<(), Error> {
+        // What is not given has no elements.
+        let given = |index: usize| gradients.get(index).copied().unwrap_or(Some(&[]));
         for (index, tensor) in self.tensors.iter().enumerate() {
-            let got = gradients.get(index).map_or(0, Vec::len);
-            if got != tensor.theta.len() {
-                let expected = tensor.theta.len();
+            let expected = tensor.theta.len();
+            let got = given(index).map_or(expected, <[f64]>::len);
+            if got != expected {
                 return Err(Error::Length { tensor: index.to_string(), expected, got });
             }
         }
@@ -207,28 +249,33 @@ impl<C: Config> Reference<C> {
         // A gradient that f32 does not hold without its loss scale is not finite.
         let factor = inverse_scale * self.wrappers.average();
         let holds = |g: &f64| (g * factor).abs() <= f64::from(f32::MAX);
-        let taken = !trains_any || !self.wrappers.skips() || gradients.iter().flatten().all(holds);
+        let mut all = gradients.iter().flatten().copied().flatten();
+        let taken = !trains_any || !self.wrappers.skips() || all.all(holds);
         if trains_any {
             self.scale.adapt(&self.wrappers, taken);
         }
         let mut scalars = vec![];
-        for (index, group) in self.groups.iter().enumerate() {
+        for (index, own) in self.counting.iter_mut().enumerate() {
             // A step that does not count leaves what follows from the count as it is.
-            let mut host = self.host[index];
-            let t = self.taken[index] + 1;
-            scalars.push((t, host_scalars(group.rule(), t, &mut host)));
-            if trains[index] && taken {
-                (self.host[index], self.taken[index]) = (host, t);
+            let (mut host, t) = (own.host, own.taken + 1);
+            scalars.push((t, host_scalars(self.groups[own.group].rule(), t, &mut host)));
+            let acts = !self.own_steps || given(index).is_some();
+            if trains[own.group] && taken && acts {
+                (own.host, own.taken) = (host, t);
             }
         }
+        // Weights are converted also where there is no gradient.
+        let nothing: Vec<Vec<f64>> =
+            self.tensors.iter().map(|tensor| vec![0.0; tensor.theta.len()]).collect();
         let mut steps: Vec<Stepping<'_, f64>> = self
             .tensors
             .iter_mut()
-            .zip(gradients)
-            .filter(|(tensor, _)| taken || !trains[tensor.group])
-            .map(|(tensor, g)| {
+            .enumerate()
+            .filter(|(index, tensor)| !trains[tensor.group] || taken && given(*index).is_some())
+            .map(|(index, tensor)| {
+                let g = given(index).unwrap_or(&nothing[index]);
                 let rule = self.groups[tensor.group].rule();
-                let (t, scalars) = &scalars[tensor.group];
+                let (t, scalars) = &scalars[if self.own_steps { index } else { tensor.group }];
                 let (len, place) = (g.len(), ring_place(rule, *t));
                 Stepping {
                     rule,

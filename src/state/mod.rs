@@ -177,6 +177,11 @@ impl OptimizerState {
     /// Of the ring of rows only those are kept that counts to come will need.
     fn keep_rows_to_come(&mut self, places: u64) {
         let Some(ring) = self.words.remove("rows/0") else { return };
+        if self.about.progress.has_own_steps() {
+            // Those of every tensor's own count.
+            self.words.insert("rows".into(), ring);
+            return;
+        }
         let row = self.about.row as usize;
         let taken = self.taken();
         let rows = (taken..taken + self.to_come()).flat_map(|before| {
@@ -261,7 +266,7 @@ impl OptimizerState {
             return Err(refused(format!("{taken} steps were taken, of {recorded} that were recorded")));
         }
         let (rows, to_come) = (state.get("rows").map_or(0, <[u32]>::len) as u64, state.to_come());
-        if Some(rows) != to_come.checked_mul(state.about.row) {
+        if !state.about.progress.has_own_steps() && Some(rows) != to_come.checked_mul(state.about.row) {
             return Err(refused(format!("it has {rows} words of host scalars for {to_come} steps to come")));
         }
         Ok(state)
@@ -348,17 +353,31 @@ impl OptimizerState {
             writes.push((window.counts, words));
         }
         let mut progress = self.about.progress.clone();
-        // What a rule remembers belongs to a group, which is known by its name.
-        let saved = |name: &String| self.about.groups.iter().position(|group| group.name == *name);
-        let of_groups = program.groups.iter().map(saved);
-        (progress.memory, progress.evaluated) = of_groups
-            .map(|index| {
-                let memory = index.and_then(|index| self.about.progress.memory.get(index));
-                let evaluated = index.and_then(|index| self.about.progress.evaluated.get(index));
-                (memory.copied().unwrap_or_default(), evaluated.copied().unwrap_or(false))
-            })
-            .unzip();
+        if !progress.has_own_steps() {
+            // What a rule remembers belongs to a group, which is known by its name.
+            let saved = |name: &String| self.about.groups.iter().position(|group| group.name == *name);
+            let of_groups = program.groups.iter().map(saved);
+            (progress.memory, progress.evaluated) = of_groups
+                .map(|index| {
+                    let memory = index.and_then(|index| self.about.progress.memory.get(index));
+                    let evaluated = index.and_then(|index| self.about.progress.evaluated.get(index));
+                    (memory.copied().unwrap_or_default(), evaluated.copied().unwrap_or(false))
+                })
+                .unzip();
+        }
         let ring = &program.rows.counted;
+        if progress.has_own_steps() {
+            // All rows are kept: the program is the same.
+            let rows = self.get("rows").unwrap_or_default();
+            let size = ring.stride * u64::from(ring.places);
+            if rows.len() as u64 * 4 != size {
+                differences.add(format!("it has {} words of host scalars, not {}", rows.len(), size / 4));
+            } else if size > 0 {
+                let slice = |(buffer, offset): &(u32, u64)| Slice { buffer: *buffer, offset: *offset, size };
+                writes.extend(ring.at.iter().map(|at| (slice(at), rows.to_vec())));
+            }
+            return progress;
+        }
         let (row, places) = (ring.stride / 4, u64::from(ring.places));
         let to_come = self.to_come();
         if to_come > 0 && (row != self.about.row || to_come > places) {

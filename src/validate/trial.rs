@@ -205,6 +205,7 @@ impl Trial {
             .enumerate()
             .map(|(i, tensor)| Words {
                 rule: self.rules[i % 2].rule(),
+                t,
                 scalars: &scalars[i % 2],
                 shape: &tensor.shape,
                 theta: &before.theta[i],
@@ -215,7 +216,7 @@ impl Trial {
             .collect();
         let device =
             DeviceScalars { rule: self.rules[0].rule(), scalars: &scalars[0], words: &before.device };
-        let (expected, device) = expect_step(t, &self.case.wrappers, Some(device), &words);
+        let (expected, device) = expect_step(&self.case.wrappers, Some(device), &words);
         let mut see = |tensor: usize, slot: &str, element: usize, got: f32, allowed: (f64, Interval)| {
             let poisoned =
                 [g, &before.theta[..]].map(|words| words.get(tensor).and_then(|words| words.get(element)));

@@ -41,6 +41,8 @@ pub struct Run<'a> {
     /// The caller's buffers, and where each tensor's parameters and gradients start in them.
     pub own: Option<([wgpu::Buffer; 2], Vec<[usize; 2]>)>,
     host: Vec<HostState>,
+    /// The steps of each tensor, and what its rule keeps on the host.
+    steps: Vec<(u64, HostState)>,
     wrappers: Wrappers,
     configs: Vec<AnyRule>,
     /// Whether some word may be beyond f32, so that intervals have no bounds.
@@ -168,7 +170,7 @@ impl<'a> Run<'a> {
             Optimizer::of_program(&gpu.device, &gpu.queue, &params, program, groups, options.wrappers)
                 .unwrap();
         let host = vec![HostState::default(); configs.len()];
-        let wrappers = options.wrappers;
+        let (wrappers, steps) = (options.wrappers, vec![Default::default(); tensors.len()]);
         Self {
             gpu,
             params,
@@ -176,6 +178,7 @@ impl<'a> Run<'a> {
             tensors,
             own,
             host,
+            steps,
             wrappers,
             configs: configs.to_vec(),
             overflows: false,
@@ -247,50 +250,80 @@ impl<'a> Run<'a> {
 
     /// One checked step: every word after it against what it may be, given the words before.
     pub fn checked_step(&mut self, before: &Words, gradients: &[Vec<f32>]) -> (Words, Worst) {
+        self.checked_step_of(before, gradients, &vec![true; self.tensors.len()])
+    }
+
+    /// The same of some tensors; of the others every word has to stay.
+    pub fn checked_step_of(
+        &mut self,
+        before: &Words,
+        gradients: &[Vec<f32>],
+        acts: &[bool],
+    ) -> (Words, Worst) {
+        for (id, _) in self.tensors.iter().zip(acts).filter(|(_, acts)| !**acts) {
+            self.optimizer.skip(*id).unwrap();
+        }
         self.step(gradients);
-        let t = self.optimizer.steps();
+        let step = self.optimizer.steps();
         let after = self.read();
-        let scalars: Vec<Vec<f64>> = self
-            .configs
+        let of_group = |(config, host): (&AnyRule, &mut HostState)| host_scalars(config.rule(), step, host);
+        let of_groups: Vec<Vec<f64>> = self.configs.iter().zip(&mut self.host).map(of_group).collect();
+        let acting: Vec<usize> = (0..acts.len()).filter(|tensor| acts[*tensor]).collect();
+        let own: Vec<(u64, Vec<f64>)> = acting
             .iter()
-            .zip(&mut self.host)
-            .map(|(config, host)| host_scalars(config.rule(), t, host))
+            .map(|tensor| {
+                let (t, host) = &mut self.steps[*tensor];
+                *t += 1;
+                let group = self.params.tensor(self.tensors[*tensor]).unwrap().group;
+                (*t, host_scalars(self.configs[group].rule(), *t, host))
+            })
             .collect();
-        let tensors: Vec<reference::Words<'_>> = self
-            .tensors
+        let tensors: Vec<reference::Words<'_>> = acting
             .iter()
-            .enumerate()
-            .map(|(tensor, id)| {
-                let wgpu_optim::program::Tensor { group, shape, .. } = self.params.tensor(*id).unwrap();
+            .zip(&own)
+            .map(|(tensor, (t, scalars))| {
+                let id = self.tensors[*tensor];
+                let wgpu_optim::program::Tensor { group, shape, .. } = self.params.tensor(id).unwrap();
                 reference::Words {
                     rule: self.configs[*group].rule(),
-                    scalars: &scalars[*group],
+                    t: *t,
+                    scalars,
                     shape,
-                    theta: &before.theta[tensor],
-                    g: &gradients[tensor],
+                    theta: &before.theta[*tensor],
+                    g: &gradients[*tensor],
                     evaluates: false,
-                    slots: &before.slots[tensor],
+                    slots: &before.slots[*tensor],
                 }
             })
             .collect();
         let mut worst = Worst { overflows: self.overflows, ..Worst::default() };
+        for tensor in (0..acts.len()).filter(|tensor| !acts[*tensor]) {
+            let bits = |words: &Words| {
+                let slots = words.slots[tensor].iter().flatten();
+                slots.chain(&words.theta[tensor]).map(|x| x.to_bits()).collect::<Vec<_>>()
+            };
+            if bits(&after) != bits(before) {
+                let place = format!("step {step}: tensor {tensor}, left out of it, changed");
+                worst = Worst { units: f64::INFINITY, place, ..worst };
+            }
+        }
         let device =
-            DeviceScalars { rule: self.configs[0].rule(), scalars: &scalars[0], words: &before.device };
-        let (expected, device) = expect_step(t, &self.wrappers, Some(device), &tensors);
+            DeviceScalars { rule: self.configs[0].rule(), scalars: &of_groups[0], words: &before.device };
+        let (expected, device) = expect_step(&self.wrappers, Some(device), &tensors);
         assert_eq!(device.len(), after.device.len());
         for (i, (got, allowed)) in after.device.iter().zip(device).enumerate() {
-            worst.see(*got, allowed, || format!("step {t}, device scalar {i}"));
+            worst.see(*got, allowed, || format!("step {step}, device scalar {i}"));
         }
-        for (tensor, expected) in expected.into_iter().enumerate() {
+        for (tensor, expected) in acting.into_iter().zip(expected) {
             for (i, allowed) in expected.theta.iter().enumerate() {
                 worst.see(after.theta[tensor][i], *allowed, || {
-                    format!("step {t}, tensor {tensor}, theta[{i}]")
+                    format!("step {step}, tensor {tensor}, theta[{i}]")
                 });
             }
             for (slot, allowed) in expected.slots.iter().enumerate() {
                 for (i, allowed) in allowed.iter().enumerate() {
                     worst.see(after.slots[tensor][slot][i], *allowed, || {
-                        format!("step {t}, tensor {tensor}, {}[{i}]", self.slot_names()[slot])
+                        format!("step {step}, tensor {tensor}, {}[{i}]", self.slot_names()[slot])
                     });
                 }
             }

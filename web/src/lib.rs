@@ -86,12 +86,12 @@ impl Core {
 
     /// Whether it is time to read the device's count of steps.
     pub fn wants_count(&self) -> bool {
-        self.described.clock.wants_count().is_some()
+        self.described.clock.wants_count()
     }
 
     /// Learns the count that was read where step number `recorded` began.
     pub fn observe(&mut self, recorded: f64, word: u32) {
-        self.described.clock.observe(recorded as u64, word);
+        self.described.clock.observe(recorded as u64, &[word]);
     }
 
     /// A group's rule, as JSON.

@@ -164,6 +164,9 @@ fn check_alike(old: &Program, new: &Program) -> Result<(), Error> {
         let list = |names: &[String]| format!("[{}]", names.join(", "));
         return differ("its groups are", list(&old.groups), list(&new.groups));
     }
+    if !old.rows.owners.is_empty() || !new.rows.owners.is_empty() {
+        return Err(refused("tensors that count their own steps cannot be taken over".into()));
+    }
     if slots(old) != slots(new) {
         return Err(refused("the two keep different slots".into()));
     }
