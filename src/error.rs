@@ -245,13 +245,26 @@ pub enum Error {
         limit: u64,
     },
 
-    /// Tensors do not count their own steps, so that none of them can be left out of one or start anew.
-    #[error(
-        "`{what}` needs the option `own_steps`: without it all tensors of an optimizer have one count of steps"
-    )]
-    OwnSteps {
+    /// What was asked for is only there with an option of [`Options`](crate::Options), which was not given.
+    #[error("`{what}` needs the option `{option}`, given when the optimizer is made")]
+    WithoutOption {
         /// What was asked for.
         what: &'static str,
+        /// The option.
+        option: &'static str,
+    },
+
+    /// A mask does not fit the rows of its tensor.
+    #[error("tensor '{tensor}' has {rows} rows, so a mask of {words} words; {problem}")]
+    RowMask {
+        /// The tensor's name.
+        tensor: String,
+        /// Its rows.
+        rows: u64,
+        /// Words of its mask.
+        words: u64,
+        /// What is wrong with what was given.
+        problem: String,
     },
 
     /// What was given belongs to another device.

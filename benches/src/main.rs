@@ -9,6 +9,7 @@ mod document;
 mod kernels;
 mod ours;
 mod picture;
+mod resting;
 mod rows;
 mod saving;
 mod sections;

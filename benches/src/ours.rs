@@ -91,7 +91,7 @@ impl Ours {
 }
 
 /// Gives all parameters and gradients numbers.
-fn fill(device: &Device, params: &ParamSet) -> Result<()> {
+pub fn fill(device: &Device, params: &ParamSet) -> Result<()> {
     let Some(first) = params.tensors().first().and_then(|tensor| params.find(&tensor.name)) else {
         return Ok(());
     };

@@ -27,8 +27,8 @@ pub struct Plan {
 }
 
 /// The names of the sections.
-pub const SECTIONS: [&str; 8] =
-    ["sizes", "ladder", "tensors", "wrappers", "rules", "rows", "saving", "start"];
+pub const SECTIONS: [&str; 9] =
+    ["sizes", "ladder", "tensors", "wrappers", "rules", "resting", "rows", "saving", "start"];
 
 /// Measures one adapter.
 pub struct Session<'a> {
@@ -47,6 +47,7 @@ impl<'a> Session<'a> {
             Self::tensors,
             Self::wrappers,
             Self::rules,
+            Self::resting,
             Self::rows,
             Self::saving,
             Self::start,
@@ -402,7 +403,7 @@ impl<'a> Session<'a> {
     }
 }
 
-fn our_row(section: &str, name: &str, ours: &Ours, times: &Times) -> Row {
+pub fn our_row(section: &str, name: &str, ours: &Ours, times: &Times) -> Row {
     Row {
         parameters: ours.parameters(),
         dispatches: ours.optimizer.dispatches_per_step(),

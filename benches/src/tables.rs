@@ -29,6 +29,10 @@ fn about(section: &str) -> (&'static str, &'static str) {
             ("What stands around a rule, and rules with norms", "The ratio is to AdamW over one tensor.")
         }
         "rules" => ("Every rule", "With its defaults, over one matrix; the ratio is to AdamW."),
+        "resting" => (
+            "Tensors and rows that rest",
+            "Rows of 59, for which a step of all that knows nothing of rests is the measure.",
+        ),
         "rows" => (
             "Rows pruned",
             "Parameters, gradients and two slots, by `Optimizer::take_over`; the ratio is to plain copies of as many words.",

@@ -1,5 +1,6 @@
 // apply.wgsl: the dispatch that updates. A gradient that is not finite takes its parameter's place: NaN and
 // Inf are passed on, never hidden, on every adapter and in every rule (in the generated `update_vec4`).
+// `lanes` says which of four elements take part: all that are live, or those of rows that a mask has (row_masks.wgsl).
 
 @compute @workgroup_size(WORKGROUP)
 fn optimizer_step(
@@ -16,17 +17,21 @@ fn optimizer_step(
     let acts = !trains || taken();
     for (var i = tile.lane; 4u * i < tile.count; i += tile.lanes) {
         let live = min(tile.count - 4u * i, 4u);
+        let lanes = lanes_of(tile, i, live);
         if (acts) {
+            count_rows(tile, lanes);
+        }
+        if (acts && some_act(tile, lanes)) {
             let theta = load_theta(tile, i, live);
             if (trains) {
                 let g = load_gradient(tile, i, live);
-                store_theta(tile, i, live, update_vec4(tile, i, theta, g, row));
+                store_theta(tile, i, live, update_vec4(tile, i, theta, g, row, lanes));
             } else {
                 store_theta(tile, i, live, convert_vec4(tile, i, theta, row));
             }
         }
         if (trains) {
-            clear_gradient(tile, i, live);
+            clear(tile, i, live, lanes);
         }
     }
     if (acts && counts(tile)) {

@@ -1,7 +1,11 @@
 // clear_single.wgsl: leaves zeros where the gradients were read from, one by one.
 
+fn clear_one(tile: Tile, element: u32) {
+    grads[tile.grad + element] = 0.0;
+}
+
 fn clear_gradient(tile: Tile, i: u32, live: u32) {
     for (var lane = 0u; lane < live; lane++) {
-        grads[tile.grad + 4u * i + lane] = 0.0;
+        clear_one(tile, 4u * i + lane);
     }
 }

@@ -13,7 +13,7 @@
 //   table[3 + ...]               rows: the host scalars that are set, for each of the last recorded steps and each
 //                                group; `now` says which step's are this one's
 //   table[counted + ...]         counted rows: the host scalars that follow from the number of steps taken, for each
-//                                number (modulo how many there are) and each group
+//                                number and each group (generated: `place_of_count`)
 //   table[counts + i / 4][i % 4] the steps that invocation i, or tile i, has taken, and EVALUATES while its weights are for
 //                                evaluation
 //   table[tiles + 2 i]           (first parameter, first gradient, first state element, elements)
@@ -38,6 +38,8 @@ struct Tile {
     grad: u32,
     state: u32,
     count: u32,
+    // As table[2], but of the group: its first counted row.
+    counted: vec4<u32>,
     row: u32,
     counted_row: u32,
     // The invocation's place among the counts.
@@ -48,6 +50,9 @@ struct Tile {
     // Whether the step leaves it out (generated: `rests_in`).
     rests: bool,
     tensor: u32,
+    // What row_masks.wgsl wants to know (generated where there are no masks: `rows_of`, `start_of`).
+    rows: vec4<u32>,
+    start: vec2<u32>,
     first: u32,
     slot_stride: u32,
     // The invocation's place among those that share the tile, and their number.
@@ -59,16 +64,22 @@ fn count_at(counter: u32) -> u32 {
     return table[table[1].z + counter / 4u][counter % 4u];
 }
 
+// The counted row for so many steps.
+fn counted_row_of(counted: vec4<u32>, steps: u32) -> u32 {
+    return counted.y + place_of_count(steps, counted.w) * counted.z;
+}
+
 // What of a tile follows from its group and from the word at `counter` among the counts.
 fn tile_of_group(group: u32, counter: u32, word: u32) -> Tile {
-    let counted = table[2];
     var tile = Tile();
+    let counted = table[2];
+    tile.counted = vec4<u32>(counted.x, counted.y + group * counted.x, counted.z, counted.w);
     tile.counter = counter;
     tile.steps = word & ~EVALUATES;
     tile.evaluates = (word & EVALUATES) != 0u;
     tile.row = 3u + now.rows + group * table[0].z;
     tile.rests = rests_in(tile.row);
-    tile.counted_row = counted.y + tile.steps % counted.w * counted.z + group * counted.x;
+    tile.counted_row = counted_row_of(tile.counted, tile.steps);
     return tile;
 }
 
@@ -91,20 +102,26 @@ fn find_tile(id: vec3<u32>, grid: vec3<u32>, lane: u32) -> Tile {
         return Tile();
     }
     let of_group = tile_of_group(owner.x, counter, word);
+    let tensor = owner.y;
+    let first = owner.z;
+    let rows = rows_of(tensor);
     return Tile(
         owner.w,
         place.x,
         place.y,
         place.z,
         place.w,
+        of_group.counted,
         of_group.row,
         of_group.counted_row,
         of_group.counter,
         of_group.steps,
         of_group.evaluates,
         of_group.rests,
-        owner.y,
-        owner.z,
+        tensor,
+        rows,
+        start_of(first, rows),
+        first,
         header.w,
         lane % lanes,
         lanes,

@@ -10,6 +10,7 @@ mod optimizer;
 mod params;
 mod readback;
 mod readings;
+mod row_masks;
 mod scope;
 mod snapshots;
 mod state;

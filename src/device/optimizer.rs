@@ -208,7 +208,7 @@ impl<C: Config> Optimizer<C> {
     /// A step that converts weights ([`Rule::evaluates`](crate::rule::Rule::evaluates)) leaves nobody out; the one after it does.
     ///
     /// # Errors
-    /// [`Error::OwnSteps`] without [`Options::own_steps`], [`Error::UnknownHandle`].
+    /// [`Error::WithoutOption`] without [`Options::own_steps`], [`Error::UnknownHandle`].
     pub fn skip(&mut self, tensor: TensorId) -> Result<(), Error> {
         self.clock.skip(self.index_of(tensor)?)
     }

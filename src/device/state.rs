@@ -186,7 +186,7 @@ impl<C: Config> Optimizer<C> {
     /// were recorded and not submitted come after it.
     ///
     /// # Errors
-    /// [`Error::OwnSteps`] without [`Options::own_steps`](crate::Options::own_steps): bias corrections of a step count that goes
+    /// [`Error::WithoutOption`] without [`Options::own_steps`](crate::Options::own_steps): bias corrections of a step count that goes
     /// on would not fit slots that start anew. [`Error::UnknownHandle`], [`Error::DeviceLost`]. Nothing was changed then.
     pub fn reset_tensors(&mut self, tensors: &[TensorId]) -> Result<(), Error> {
         self.watch.check()?;

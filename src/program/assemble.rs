@@ -1,9 +1,11 @@
 //! Assembles a program: from tensors, groups, options and limits to buffers, modules, bindings and passes.
 
 use super::factored::Factored;
-use super::host_rows::{Places, first_counted};
+use super::host_rows::first_counted;
 use super::limits::need;
+use super::places::Places;
 use super::record::RECORD_STRIDE;
+use super::row_masks::RowWords;
 use super::step::{SCRATCH_HEADER, Step};
 use super::windows::{self, Plan, Sizes, Window, plan};
 use super::{
@@ -73,12 +75,13 @@ impl Program {
             apart: pair.param == pair.grad && !limits.overlapping_bindings,
         };
         let blocks: Vec<_> = tensors.pairs().iter().map(block).collect();
-        // Where there are sums, tiles are cut from each tensor's start: their tree depends on the tensors alone.
+        // Where there are sums, tiles are cut from each tensor's start: their tree depends on the tensors alone. Rows are
+        // found from the tensor's start too.
         let mut spans = tensors.spans();
         if options.own_steps {
             spans.iter_mut().for_each(|span| span.owner = span.tensor);
         }
-        let plan = plan(&spans, &blocks, tensors.tensors().len(), sizes, !sums);
+        let plan = plan(&spans, &blocks, tensors.tensors().len(), sizes, !sums && step.row_masks.is_none());
         step.packed = plan.packed as u32;
         step.writes_grads |= tensors.pairs().iter().any(|pair| pair.param == pair.grad);
         let (windows, skips) = (plan.windows.len(), step.wrappers.skips());
@@ -93,7 +96,9 @@ impl Program {
             let bytes = (owners.len() as u64 * u64::from(words) * VEC4).saturating_mul(ahead.into());
             need(step.spec.name, "host scalars of steps_ahead, in bytes", bytes, binding_limit, binding)?;
         }
-        let places = Places::new(&step.rows, owners.len(), windows, skips, binding, ahead);
+        let places = Places::new(&step.rows, owners.len(), windows, skips, binding, ahead, step.rows_count());
+        step.check_counts_end(groups, tensors.groups())?;
+        let row_words = step.row_masks.map(|kind| RowWords::new(kind, tensors.tensors()));
         let first_counted = first_counted(&step.rows, groups, &owners, tensors.groups())?;
         let factored = step.spec.is_factored().then(|| {
             let shapes = tensors.tensors().iter().map(|tensor| (&tensor.shape[..], tensor.group));
@@ -102,8 +107,19 @@ impl Program {
         let factored = factored.filter(|factored| factored.elements > 0);
         (step.apart, step.cut) = factored.as_ref().map_or((false, false), |lines| (lines.apart, lines.cut));
         let label = options.label.clone().unwrap_or_else(|| format!("wgpu-optim: {}", step.spec.name));
-        let assembly =
-            Assembly { step, tensors, groups, owners, plan, places, first_counted, factored, label, limits };
+        let assembly = Assembly {
+            step,
+            tensors,
+            groups,
+            owners,
+            plan,
+            places,
+            first_counted,
+            factored,
+            row_words,
+            label,
+            limits,
+        };
         assembly.check_sizes()?;
         Ok(assembly.program().sealed())
     }
@@ -147,6 +163,8 @@ pub(super) struct Assembly<'a, C> {
     /// All owners' counted rows of the first step.
     pub first_counted: Vec<u32>,
     pub factored: Option<Factored>,
+    /// Masks and counts of rows that may rest.
+    pub row_words: Option<RowWords>,
     pub label: String,
     pub limits: &'a Limits,
 }
@@ -156,7 +174,7 @@ pub(super) struct TableParts {
     pub counted: usize,
     pub counts: usize,
     pub tiles: usize,
-    /// Where the tiles end, and what is about rows and columns starts.
+    /// Where the tiles end, and what is about rows and columns, or about rows that may rest, starts.
     pub end: usize,
 }
 
@@ -197,7 +215,8 @@ impl<C: Config> Assembly<'_, C> {
     /// Bytes of a table.
     pub(super) fn table_size(&self, index: usize, window: &Window) -> u64 {
         let factored = self.factored.as_ref().map_or(0, |factored| factored.table_vec4(index));
-        (self.table_parts(window).end + factored) as u64 * VEC4
+        let row_words = self.row_words.as_ref().map_or(0, |words| words.table.len());
+        (self.table_parts(window).end + factored + row_words) as u64 * VEC4
     }
 
     fn check_sizes(&self) -> Result<(), Error> {
@@ -219,7 +238,9 @@ impl<C: Config> Assembly<'_, C> {
         }
         need(name, "terms, in bytes", self.scratch_size(), limit_name, binding)?;
         let factored = self.factored.as_ref().map_or(0, |factored| factored.elements as u64 * ELEMENT);
-        need(name, "rows and columns, in bytes", factored, limit_name, binding)
+        need(name, "rows and columns, in bytes", factored, limit_name, binding)?;
+        let row_words = self.row_words.as_ref().map_or(0, |words| words.words * ELEMENT);
+        need(name, "masks and counts of rows, in bytes", row_words, limit_name, binding)
     }
 
     fn program(&self) -> Program {
@@ -245,6 +266,11 @@ impl<C: Config> Assembly<'_, C> {
         let factored = self.factored.as_ref().map(|factored| {
             push(self.buffer("rows and columns", factored.elements as u64 * ELEMENT, Usage::Storage, vec![]))
         });
+        let row_masks = self.row_words.as_ref().filter(|words| words.words > 0).map(|words| {
+            let buffer =
+                self.buffer("masks of rows", words.words * ELEMENT, Usage::Storage, words.contents());
+            words.places(push(buffer))
+        });
         let mut program = Program {
             version: VERSION,
             optimizer: self.step.spec.name.into(),
@@ -261,6 +287,7 @@ impl<C: Config> Assembly<'_, C> {
             windows,
             factored,
             scratch,
+            row_masks,
             tensors: self.tensor_places(),
             readings: scratch.map(|buffer| self.readings(buffer)).unwrap_or_default(),
             bytes_per_parameter: self.step.bytes_per_parameter(),
@@ -292,9 +319,10 @@ impl<C: Config> Assembly<'_, C> {
         let places = self.places.set as u32;
         let records = Ring { places, stride: RECORD_STRIDE, at: vec![(records, 0)] };
         let count = windows.first().map(|window| Slice { size: ELEMENT, ..window.counts });
-        let count = count.filter(|_| layout.counted_vec4 > 0);
-        let skips = self.step.wrappers.skips();
-        Rows { layout, set, counted, records, count, skips, owners: self.counting_tensors(windows) }
+        let (skips, ends) = (self.step.wrappers.skips(), self.step.rows_count());
+        // Rows for all counts stay.
+        let count = count.filter(|_| layout.counted_vec4 > 0 && !ends);
+        Rows { layout, set, counted, records, count, skips, ends, owners: self.counting_tensors(windows) }
     }
 
     /// Where the tensors' counts are, if each has its own.

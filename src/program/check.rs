@@ -2,7 +2,9 @@
 
 use super::limits::need;
 use super::record::RECORD_STRIDE;
-use super::{Binding, FieldPlace, Limits, Piece, Program, Slice, Tensors, Usage, VEC4, VERSION};
+use super::{
+    Binding, FieldPlace, Limits, MaskPlaces, Piece, Program, RowMasks, Slice, Tensors, Usage, VEC4, VERSION,
+};
 use crate::error::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::hash::{Hash, Hasher};
@@ -101,6 +103,7 @@ impl Program {
             windows,
             factored,
             scratch,
+            row_masks,
             tensors,
             readings,
             bytes_per_parameter,
@@ -110,6 +113,9 @@ impl Program {
         (version, optimizer, label, groups, wrappers).hash(&mut hasher);
         (buffers, layouts, modules, bindings, passes).hash(&mut hasher);
         (rows, slots, windows, factored, scratch, tensors, readings, bytes_per_parameter).hash(&mut hasher);
+        if let Some(row_masks) = row_masks {
+            row_masks.hash(&mut hasher);
+        }
         hasher.finish()
     }
 
@@ -332,6 +338,16 @@ impl Program {
             let unknown = |buffer: &&u32| **buffer as usize >= self.buffers.len();
             if let Some(buffer) = window.state.iter().find(unknown) {
                 return refused(format!("a window has state buffer {buffer}"));
+            }
+        }
+        if let Some(MaskPlaces { kind, masks, counts }) = &self.row_masks {
+            let (tensors, own) = (self.tensors.len(), *kind == RowMasks::RowSteps);
+            if masks.len() != tensors || counts.len() != if own { tensors } else { 0 } {
+                let (masks, counts) = (masks.len(), counts.len());
+                return refused(format!("{tensors} tensors have {masks} masks and {counts} counts of rows"));
+            }
+            for slice in masks.iter().chain(counts) {
+                self.check_slice(slice, "a mask of rows")?;
             }
         }
         let fewest = self.windows.iter().map(|window| window.state.len()).min().unwrap_or(usize::MAX);

@@ -1,7 +1,9 @@
 //! The host's side of the steps: configurations that may change, and the bytes that each step needs written first.
 
 use super::assemble::check_groups;
-use super::host_rows::{Counts, HostRows, Places, Progress, Tick};
+use super::host_rows::{HostRows, Tick};
+use super::places::Places;
+use super::progress::{Counts, Progress};
 use super::{Program, Rows, VEC4};
 use crate::error::Error;
 use crate::rule::{Config, MAX_DEVICE_SCALARS, depths_of};
@@ -79,7 +81,8 @@ impl<C: Config> Clock<C> {
         let places = Places { set: rows.set.places as usize, counted: rows.counted.places as usize };
         let owners = rows.owners.iter().map(|owner| owner.group as usize).collect::<Vec<_>>();
         let owners = rows.layout.rests.map(|_| owners);
-        let host = HostRows::new(spec.fields, rows.layout.clone(), groups.len(), owners, places, skips);
+        let host =
+            HostRows::new(spec.fields, rows.layout.clone(), groups.len(), owners, places, skips, rows.ends);
         Ok(Self {
             unchecked: vec![true; groups.len()],
             labels: program.groups.clone(),
@@ -197,7 +200,7 @@ impl<C: Config> Clock<C> {
     /// for evaluation or back, leaves nobody out; the one after it does then.
     ///
     /// # Errors
-    /// [`Error::OwnSteps`] without [`Options::own_steps`](super::Options::own_steps), [`Error::UnknownHandle`].
+    /// [`Error::WithoutOption`] without [`Options::own_steps`](super::Options::own_steps), [`Error::UnknownHandle`].
     pub fn skip(&mut self, tensor: usize) -> Result<(), Error> {
         self.own_steps("skip", tensor, |host| host.skip(tensor))
     }
@@ -218,7 +221,7 @@ impl<C: Config> Clock<C> {
         act: impl FnOnce(&mut HostRows) -> Option<()>,
     ) -> Result<(), Error> {
         if self.rows.layout.rests.is_none() {
-            return Err(Error::OwnSteps { what });
+            return Err(Error::WithoutOption { what, option: "own_steps" });
         }
         let unknown = Error::UnknownHandle { what: "tensor", index: tensor, count: self.rows.owners.len() };
         act(&mut self.host).ok_or(unknown)

@@ -50,6 +50,9 @@ impl<C: Config> Assembly<'_, C> {
         if let Some(factored) = &self.factored {
             contents.push(fill(at(parts.end), factored.table(index, parts.end).concat()));
         }
+        if let Some(words) = &self.row_words {
+            contents.push(fill(at(parts.end), words.table.concat()));
+        }
         self.buffer("table", self.table_size(index, window), Usage::Storage, contents)
     }
 

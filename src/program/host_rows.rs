@@ -15,13 +15,13 @@
 //!
 //! Groups own the rows, and share one count; or, if tensors count their own steps, each tensor owns some.
 
-use super::VEC4;
+use super::places::Places;
+use super::progress::{Counts, Progress};
 use super::record::Record;
 use super::rows::{FieldPlace, RowLayout};
 use crate::error::{Error, Refusal};
 use crate::rule::{Config, Field, HostState, MAX_FIELDS, check_host_scalars};
 use crate::wrappers::Wrappers;
-use serde::{Deserialize, Serialize};
 
 /// What a recorded step has to tell the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,20 +49,6 @@ struct Owner {
     made_at: Option<usize>,
 }
 
-/// The counts of one owner of rows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Counts {
-    /// Steps recorded that it was not left out of.
-    pub acted: u64,
-    /// The largest count of steps taken that host scalars were made for: at least that of the device.
-    pub made: u64,
-    /// What the device's count was before step `known_at`, of those it was not left out of, ran.
-    pub known: u64,
-    /// See `known`.
-    pub known_at: u64,
-}
-
 /// The host's side of the steps of one optimizer.
 #[derive(Debug, Clone)]
 pub(crate) struct HostRows {
@@ -74,6 +60,8 @@ pub(crate) struct HostRows {
     by_count: Vec<(usize, usize)>,
     places: Places,
     skips: bool,
+    /// Whether rows for counts are kept for good, and made up to the last that there is a place for.
+    ends: bool,
     /// Whether each owner is a tensor that counts its own steps.
     own_steps: bool,
     owners: Vec<Owner>,
@@ -88,70 +76,6 @@ pub(crate) struct HostRows {
     recorded: u64,
 }
 
-/// What the host has to remember of a run, beside the configurations, so that another process goes on with the same bits.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Progress {
-    /// Steps recorded.
-    pub recorded: u64,
-    /// The largest count of steps taken that host scalars were made for: at least that of the device.
-    pub made: u64,
-    /// What the device's count was before step `known_at`, of those recorded, ran.
-    pub known: u64,
-    /// See `known`.
-    pub known_at: u64,
-    /// What each group's rule keeps on the host from step to step, at the count `made`; of each tensor, if they count their
-    /// own steps.
-    pub memory: Vec<HostState>,
-    /// Whether each group's weights were wanted for evaluation in the step before.
-    pub evaluated: Vec<bool>,
-    /// The counts of each tensor, if they count their own steps; those above are then the largest.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tensors: Vec<Counts>,
-}
-
-impl Progress {
-    /// Whether it is that of tensors that count their own steps.
-    pub(crate) fn has_own_steps(&self) -> bool {
-        !self.tensors.is_empty()
-    }
-}
-
-/// How many rows of each kind the rings hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Places {
-    pub set: usize,
-    pub counted: usize,
-}
-
-impl Places {
-    /// For so many `owners` of these rows, in the table of each of some `windows`; more where steps may be skipped. `binding`
-    /// is the largest that a table may be. Enough for `ahead` steps before a submit, however large that is.
-    pub fn new(
-        layout: &RowLayout,
-        owners: usize,
-        windows: usize,
-        skips: bool,
-        binding: u64,
-        ahead: u32,
-    ) -> Self {
-        let ahead = ahead as usize;
-        let bytes = |vec4: u32| (owners as u64 * u64::from(vec4) * VEC4 * windows.max(1) as u64).max(1);
-        let fit = |bytes: u64, budget: u64, fewest: u64, most: u64| {
-            let wanted = (budget / bytes).clamp(fewest, most);
-            wanted.min(binding / 4 / bytes * windows.max(1) as u64).max(1) as usize
-        };
-        let (budget, fewest) = if skips { (512 << 10, 256) } else { (32 << 10, 16) };
-        Self {
-            set: fit(bytes(layout.now_vec4), 32 << 10, 8, 64).max(ahead),
-            counted: match layout.counted_vec4 {
-                0 => 1,
-                vec4 => fit(bytes(vec4), budget, fewest, 1 << 16).max(2 * ahead),
-            },
-        }
-    }
-}
-
 impl HostRows {
     /// For owners of these groups, which are the groups themselves or tensors that have `own_steps`. `skips` says whether
     /// steps may be skipped.
@@ -162,6 +86,7 @@ impl HostRows {
         owners: Option<Vec<usize>>,
         places: Places,
         skips: bool,
+        ends: bool,
     ) -> Self {
         let own_steps = owners.is_some();
         let owner = |group| Owner {
@@ -177,6 +102,7 @@ impl HostRows {
             owners.unwrap_or_else(|| (0..groups).collect()).into_iter().map(owner).collect();
         Self {
             skips,
+            ends,
             fields,
             now: words(&layout, |place| if let FieldPlace::Now(at) = place { Some(at) } else { None }),
             by_count: words(
@@ -331,13 +257,13 @@ impl HostRows {
         let mut values = [0f64; MAX_FIELDS];
         let [set_words, counted_words] =
             [self.layout.now_vec4, self.layout.counted_vec4].map(|vec4| vec4 as usize * 4);
-        let (places, skips) = (self.places.counted as u64, self.skips);
+        let (places, stays) = (self.places.counted as u64, self.skips || self.ends);
         for (index, owner) in self.owners.iter_mut().enumerate() {
             let rule = groups[owner.group].rule();
             // A step that converts weights leaves nobody out.
             let converted = converts && (rule.evaluates() || self.evaluated[owner.group]);
             owner.acts = !owner.skipped || converted;
-            let makes = owner.acts && owner.counts.made < owner.counts.largest(places, skips);
+            let makes = owner.acts && owner.counts.made < owner.counts.largest(places, stays);
             owner.made_at = None;
             if let Some(at) = self.layout.rests {
                 let word = &mut self.set[index * set_words + at as usize];
@@ -408,7 +334,7 @@ impl HostRows {
     /// if the next one might need the place of rows that another one still needs.
     pub fn too_far_ahead(&self) -> Option<(u64, u64)> {
         let (ahead, places) = (self.ahead(), self.places.counted as u64);
-        let needed = self.skips && self.layout.counted_vec4 > 0;
+        let needed = self.skips && !self.ends && self.layout.counted_vec4 > 0;
         (needed && ahead >= places).then_some((ahead, places))
     }
 
@@ -444,17 +370,6 @@ impl HostRows {
     }
 }
 
-impl Counts {
-    /// The largest count for which the next step may need rows. Encoders that are submitted after ones which were
-    /// recorded later are not in what is known: a part of the ring is made for them. Where steps may be skipped, the rows
-    /// of the count that is known stay in the ring.
-    fn largest(&self, places: u64, skips: bool) -> u64 {
-        let late = if self.known_at > 0 { places / 4 } else { 0 };
-        let largest = self.acted + 1 - self.known_at + late;
-        self.known + if skips { largest.min(places) } else { largest }
-    }
-}
-
 /// The fields whose place is one of a kind, each with its word.
 fn words(layout: &RowLayout, of_kind: fn(FieldPlace) -> Option<u32>) -> Vec<(usize, usize)> {
     let fields = layout.fields.iter().enumerate();
@@ -474,7 +389,7 @@ pub(crate) fn first_counted<C: Config>(
     let Some(first) = groups.first() else { return Ok(vec![]) };
     let places = Places { set: 1, counted: 1 };
     let mut rows =
-        HostRows::new(first.rule().spec().fields, layout.clone(), groups.len(), None, places, false);
+        HostRows::new(first.rule().spec().fields, layout.clone(), groups.len(), None, places, false, false);
     rows.tick(groups, &vec![true; groups.len()], &Wrappers::default())
         .map_err(|(group, refusal)| Error::Config { group: labels[group].clone(), refusal })?;
     let words = layout.counted_vec4 as usize * 4;

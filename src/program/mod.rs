@@ -29,13 +29,17 @@ mod check;
 mod clock;
 mod contents;
 mod factored;
+mod functions;
 mod host_rows;
 mod limits;
 mod listing;
 mod matrices;
 mod passes;
+mod places;
+mod progress;
 mod read;
 mod record;
+mod row_masks;
 mod rows;
 mod shape;
 mod step;
@@ -49,9 +53,9 @@ pub(crate) use check::hash_of;
 pub use clock::{Clock, NextStep, Write};
 #[cfg(any(feature = "reference", test))]
 pub(crate) use factored::{BLOCK, FEW_ROWS};
-pub use host_rows::{Counts, Progress};
 pub use limits::Limits;
 pub(crate) use matrices::Matrices;
+pub use progress::{Counts, Progress};
 pub use read::Persistent;
 pub use rows::{FieldPlace, RowLayout};
 pub use shape::Shape;
@@ -100,8 +104,25 @@ pub struct Options {
     /// ([`Clock::start_anew`]). Costs the host time for each tensor in a step, not for each group, and the device a set of host
     /// scalars for each; not for rules with rows, columns or device scalars, which tensors share.
     pub own_steps: bool,
+    /// Rows of tensors may rest, each as a bit on the device says, for gradients that only some rows have: those of embeddings
+    /// that were looked up, or of what was visible.
+    pub row_masks: Option<RowMasks>,
     /// What stands around the rule: clipping, skipping, Lookahead, an average of the weights, …
     pub wrappers: Wrappers,
+}
+
+/// What the host scalars of rows that may rest follow. A row is what belongs to one index of a tensor's first dimension. One
+/// that rests is not decayed, nor moved by its momentum, and its gradient is not zeroed and counts for no norm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowMasks {
+    /// The steps of the tensor, as in PyTorch's SparseAdam: a row that acts for the first time in a late step is corrected for
+    /// the bias of that step.
+    TensorSteps,
+    /// The steps of the row: each goes on as if it had been alone, and bias corrections are right for it. Two words more for
+    /// each row, and a table of host scalars for 65 536 counts for each group; what they are at the last of these stands for all
+    /// that follow, and a rule for which that would be wrong is refused.
+    RowSteps,
 }
 
 /// Everything that a device needs to run steps of one optimizer.
@@ -141,6 +162,9 @@ pub struct Program {
     pub factored: Option<u32>,
     /// The buffer of results, terms and device scalars.
     pub scratch: Option<u32>,
+    /// Where the rows of tensors that may rest are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row_masks: Option<MaskPlaces>,
     /// The tensors, in the order of declaration.
     pub tensors: Vec<TensorPlace>,
     /// Words of the scratch buffer that can be read, by name.
@@ -268,9 +292,26 @@ pub struct Rows {
     pub count: Option<Slice>,
     /// Whether a step may be skipped on the device.
     pub skips: bool,
+    /// Whether counted rows are for the counts from 0 on, of which the last stands for all larger ones, and not for the last
+    /// so many.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends: bool,
     /// The tensors, where each owns rows and counts its own steps ([`Options::own_steps`]). Empty where groups own the rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owners: Vec<Owner>,
+}
+
+/// Where the words of rows that may rest are; see `shaders/core/row_masks.wgsl`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaskPlaces {
+    /// What rows count.
+    pub kind: RowMasks,
+    /// For each tensor a bit for each of its rows, the lowest of a word first. All are set before the first step; the host sets
+    /// and clears them.
+    pub masks: Vec<Slice>,
+    /// For each tensor the steps of its rows, in two banks; none if rows do not count.
+    pub counts: Vec<Slice>,
 }
 
 /// A tensor that counts its own steps.

@@ -3,7 +3,7 @@
 
 use super::factored::Factored;
 use super::step::{Access, OverAll, Step, Wanted};
-use super::{WORKGROUP, text};
+use super::{WORKGROUP, functions};
 use crate::rule::{FieldKind, Scope};
 
 /// A kind of pass over tiles.
@@ -80,6 +80,11 @@ impl PassKind {
         step.passes.iter().find(|pass| pass.needs.elements).is_some_and(|first| first.name == self.name)
     }
 
+    /// Whether it looks at elements one by one, so that rows may rest in it.
+    pub fn needs_lanes(&self) -> bool {
+        matches!(self.reach, Reach::Tiles)
+    }
+
     /// Names of what it loads for each parameter of a matrix. Tensors whose rows and columns lie apart, as those of
     /// convolutions do, have their gradients read once more, and vectors have averages to load and store.
     pub fn loads(&self, step: &Step<'_>) -> Vec<&'static str> {
@@ -137,7 +142,7 @@ pub(crate) static PASSES: &[PassKind] = &[
         },
         needs: NOTHING,
         core: REDUCE,
-        generated: text::reduce_gradients,
+        generated: functions::reduce_gradients,
     },
     PassKind {
         name: REDUCE_MATRICES,
@@ -147,7 +152,7 @@ pub(crate) static PASSES: &[PassKind] = &[
         reduces: |_| None,
         needs: Needs { row: true, rule: true, ..NOTHING },
         core: include_str!("../../shaders/core/reduce_matrices.wgsl"),
-        generated: text::as_seen,
+        generated: functions::as_seen,
     },
     PassKind {
         name: "reduce rows and columns",
@@ -157,7 +162,7 @@ pub(crate) static PASSES: &[PassKind] = &[
         reduces: |_| None,
         needs: Needs { row: true, rule: true, ..NOTHING },
         core: include_str!("../../shaders/core/reduce_factored.wgsl"),
-        generated: text::as_seen,
+        generated: functions::as_seen,
     },
     PassKind {
         name: "average rows and columns",
@@ -191,7 +196,7 @@ pub(crate) static PASSES: &[PassKind] = &[
         },
         needs: Needs { row: true, elements: true, device: true, taken: true, rule: true, ..NOTHING },
         core: REDUCE,
-        generated: text::reduce_rule,
+        generated: functions::reduce_rule,
     },
     PassKind {
         name: "device scalars",
@@ -201,7 +206,7 @@ pub(crate) static PASSES: &[PassKind] = &[
         reduces: |_| None,
         needs: Needs { row: true, results: true, device: true, taken: true, rule: true, ..NOTHING },
         core: include_str!("../../shaders/core/device_scalars.wgsl"),
-        generated: text::device_scalars,
+        generated: functions::device_scalars,
     },
     PassKind {
         name: REDUCE_AGREEMENT,
@@ -211,7 +216,7 @@ pub(crate) static PASSES: &[PassKind] = &[
         reduces: |_| Some(Wanted { kinds: vec![FieldKind::Sum; 2], over_all: None, of_tensors: true }),
         needs: Needs { row: true, elements: true, results: true, device: true, taken: true, rule: true },
         core: REDUCE,
-        generated: text::reduce_agreement,
+        generated: functions::reduce_agreement,
     },
     PassKind {
         name: APPLY,
@@ -221,6 +226,6 @@ pub(crate) static PASSES: &[PassKind] = &[
         reduces: |_| None,
         needs: Needs { row: true, elements: true, results: true, device: true, taken: true, rule: true },
         core: include_str!("../../shaders/core/apply.wgsl"),
-        generated: text::apply,
+        generated: functions::apply,
     },
 ];

@@ -6,7 +6,7 @@ use crate::rule::SlotKind;
 /// Words that persist from step to step: together they are the state of a run on the device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Persistent {
-    /// `m/fc.weight` for a slot of a tensor; of a window `steps/0` for the counts of steps taken and `rows/0` for the host
+    /// `m/fc.weight` for a slot of a tensor; `row_steps/fc.weight` for the counts of its rows, in two banks; of a window `steps/0` for the counts of steps taken and `rows/0` for the host
     /// scalars that follow from these; names of readings for what the whole optimizer keeps.
     pub name: String,
     /// Where they are, one behind the other.
@@ -96,6 +96,10 @@ impl Program {
                 slices: self.slot_slices(tensor, slot),
             }));
         }
+        for (tensor, counts) in self.tensors.iter().zip(self.row_masks.iter().flat_map(|masks| &masks.counts))
+        {
+            all.push(Persistent { name: format!("row_steps/{}", tensor.name), slices: vec![*counts] });
+        }
         for (index, window) in self.windows.iter().enumerate() {
             all.push(Persistent { name: format!("steps/{index}"), slices: vec![window.counts] });
             let ring = &self.rows.counted;
@@ -117,7 +121,8 @@ impl Program {
         let slots = self.slots.iter().filter(|slot| is_kept(slot));
         let slots = slots.flat_map(|slot| self.slot_slices(&self.tensors[tensor], slot));
         let counts = self.rows.owners.get(tensor).into_iter().flat_map(|owner| owner.counts.iter().copied());
-        slots.chain(counts).collect()
+        let of_rows = self.row_masks.iter().flat_map(|masks| masks.counts.get(tensor).copied());
+        slots.chain(counts).chain(of_rows).collect()
     }
 
     /// The words of a slice before the first step.

@@ -4,7 +4,7 @@
 use super::limits::{Limits, need};
 use super::passes::{PASSES, PassKind};
 use super::rows::RowLayout;
-use super::{COMBINE_WIDTH, ELEMENT, Options, Shape, WORKGROUP};
+use super::{COMBINE_WIDTH, ELEMENT, Options, RowMasks, Shape, WORKGROUP};
 use crate::error::Error;
 use crate::rule::{
     Config, DynRule, FieldKind, MAX_DEVICE_SCALARS, MAX_RESULTS, MAX_SLOTS, Scope, SlotKind, Spec, depths_of,
@@ -87,6 +87,8 @@ pub(crate) struct Step<'a> {
     pub wrappers: Wrappers,
     /// Whether each tensor has rows and counts of its own, not each group.
     pub own_steps: bool,
+    /// Whether rows of a tensor may rest, and what they count.
+    pub row_masks: Option<RowMasks>,
     /// Whether gradients are bound to write: they are zeroed, or some lie in the buffer of their parameters.
     pub writes_grads: bool,
     pub shape: Shape,
@@ -140,6 +142,7 @@ impl<'a> Step<'a> {
             wgsl: options.wgsl.as_deref().unwrap_or(spec.wgsl),
             wrappers: options.wrappers,
             own_steps: options.own_steps,
+            row_masks: options.row_masks,
             writes_grads: options.wrappers.zero_grad,
             shape: options.shape.unwrap_or_else(|| Shape::for_device(limits)).check()?,
             loops: true,
@@ -180,7 +183,7 @@ impl<'a> Step<'a> {
                 "its {shared} follow one count of steps; it cannot have `own_steps` of each tensor"
             ));
         }
-        Ok(())
+        self.check_row_masks()
     }
 
     /// Gives the results of the passes their places: over all tensors, then side by side for each tensor.
@@ -206,7 +209,10 @@ impl<'a> Step<'a> {
     fn place_slots(&mut self, most: Option<usize>, limits: &Limits) -> Result<(), Error> {
         let kept = self.streams.iter().filter(|stream| stream.depth > 0).count();
         // All bindings but the record of the step are storage buffers.
-        let others = bindings::FIXED - 1 + u32::from(self.has_scratch()) + u32::from(self.spec.is_factored());
+        let others = bindings::FIXED - 1
+            + u32::from(self.has_scratch())
+            + u32::from(self.spec.is_factored())
+            + u32::from(self.row_masks.is_some());
         let available = limits.max_storage_buffers_per_shader_stage;
         need(
             self.spec.name,
@@ -290,6 +296,16 @@ impl<'a> Step<'a> {
     /// Binding of the rows and columns, where there are some: after the state buffers.
     pub fn factored_binding(&self) -> u32 {
         self.first_state_binding() + self.state_buffers as u32
+    }
+
+    /// Binding of the masks and counts of rows, where there are some. Rules with rows and columns of their own have none.
+    pub fn row_words_binding(&self) -> u32 {
+        self.factored_binding()
+    }
+
+    /// Whether rows of tensors count their own steps.
+    pub fn rows_count(&self) -> bool {
+        self.row_masks == Some(RowMasks::RowSteps)
     }
 
     /// Bytes that a step reads and writes for each parameter: parameters, gradients and slots, in all passes. Rows,

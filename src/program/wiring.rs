@@ -76,7 +76,9 @@ impl<C: Config> Assembly<'_, C> {
 
     /// One layout for every pass over a window, so that they share a bind group.
     fn window_layout(&self) -> Vec<Binding> {
-        let count = self.step.factored_binding() + u32::from(self.step.spec.is_factored());
+        let count = self.step.factored_binding()
+            + u32::from(self.step.spec.is_factored())
+            + u32::from(self.step.row_masks.is_some());
         let kind = |binding: u32| match binding {
             bindings::RECORD => Binding::Record,
             bindings::GRADS if !self.step.writes_grads => Binding::ReadOnly,
@@ -104,6 +106,8 @@ impl<C: Config> Assembly<'_, C> {
             slices.extend(program.scratch.map(whole));
             slices.extend(place.state.iter().map(|buffer| whole(*buffer)));
             slices.extend(program.factored.map(whole));
+            let row_words = program.row_masks.as_ref().and_then(|places| places.masks.first());
+            slices.extend(row_words.map(|mask| whole(mask.buffer)));
             BindGroup { layout: 0, slices }
         };
         self.plan.windows.iter().zip(&program.windows).map(group).collect()

@@ -161,7 +161,8 @@ impl<C: Config> Reference<C> {
     }
 
     /// The same with a count of steps of each tensor, before the first step, so that [`step_some`](Reference::step_some) may
-    /// leave some out. See [`Options::own_steps`](crate::Options::own_steps).
+    /// leave some out. See [`Options::own_steps`](crate::Options::own_steps). Rows that count their own steps
+    /// ([`RowMasks::RowSteps`](crate::program::RowMasks::RowSteps)) are here tensors, one each.
     pub fn with_own_steps(mut self) -> Self {
         self.counting = self.tensors.iter().map(|tensor| Counting::of(tensor.group)).collect();
         self.own_steps = true;
@@ -223,11 +224,11 @@ impl<C: Config> Reference<C> {
     /// One step of the tensors that have a gradient; the others are left out of it.
     ///
     /// # Errors
-    /// As [`step`](Reference::step), and [`Error::OwnSteps`] for a tensor without a gradient where tensors do not
+    /// As [`step`](Reference::step), and [`Error::WithoutOption`] for a tensor without a gradient where tensors do not
     /// [count their own steps](Reference::with_own_steps).
     pub fn step_some(&mut self, gradients: &[Option<Vec<f64>>]) -> Result<(), Error> {
         if !self.own_steps && gradients.iter().any(Option::is_none) {
-            return Err(Error::OwnSteps { what: "step_some" });
+            return Err(Error::WithoutOption { what: "step_some", option: "own_steps" });
         }
         self.advance(&gradients.iter().map(Option::as_deref).collect::<Vec<_>>())
     }

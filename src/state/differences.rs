@@ -25,10 +25,11 @@ impl Differences {
         if its != ours {
             return Err(refused(format!("it is one with the wrappers [{its}], not [{ours}]")));
         }
-        let (its, ours) = (about.progress.has_own_steps(), clock.progress().has_own_steps());
+        let (its, ours) = (state.has_all_rows(), !program.rows.owners.is_empty() || program.rows.ends);
         if its != ours || its && about.program != format!("{:016x}", program.hash()) {
             return Err(refused(
-                "where tensors count their own steps, only the program that a state is of takes it".into(),
+                "where tensors or rows count their own steps, only the program that a state is of takes it"
+                    .into(),
             ));
         }
         about

@@ -24,6 +24,7 @@ const EVALUATES: u32 = 1 << 31;
 /// Names of the words that belong to no tensor begin with these.
 const STEPS: &str = "steps/";
 const ROWS: &str = "rows/";
+const ROW_STEPS: &str = "row_steps/";
 
 /// Everything of an optimizer that a run goes on with: slots, counts, device scalars, the loss scale, what wrappers keep, and
 /// what the host remembers; with the parameters, if they were asked for.
@@ -177,8 +178,7 @@ impl OptimizerState {
     /// Of the ring of rows only those are kept that counts to come will need.
     fn keep_rows_to_come(&mut self, places: u64) {
         let Some(ring) = self.words.remove("rows/0") else { return };
-        if self.about.progress.has_own_steps() {
-            // Those of every tensor's own count.
+        if self.has_all_rows() {
             self.words.insert("rows".into(), ring);
             return;
         }
@@ -201,6 +201,11 @@ impl OptimizerState {
     /// Counts to come that host scalars were made for; none where nothing follows from the count.
     fn to_come(&self) -> u64 {
         if self.about.row == 0 { 0 } else { self.about.progress.made.saturating_sub(self.taken()) }
+    }
+
+    /// Whether host scalars of all counts that there is room for are kept, since tensors or rows are at counts of their own.
+    fn has_all_rows(&self) -> bool {
+        self.about.progress.has_own_steps() || self.words.keys().any(|name| name.starts_with(ROW_STEPS))
     }
 
     /// Steps that were recorded.
@@ -266,7 +271,7 @@ impl OptimizerState {
             return Err(refused(format!("{taken} steps were taken, of {recorded} that were recorded")));
         }
         let (rows, to_come) = (state.get("rows").map_or(0, <[u32]>::len) as u64, state.to_come());
-        if !state.about.progress.has_own_steps() && Some(rows) != to_come.checked_mul(state.about.row) {
+        if !state.has_all_rows() && Some(rows) != to_come.checked_mul(state.about.row) {
             return Err(refused(format!("it has {rows} words of host scalars for {to_come} steps to come")));
         }
         Ok(state)
@@ -366,8 +371,8 @@ impl OptimizerState {
                 .unzip();
         }
         let ring = &program.rows.counted;
-        if progress.has_own_steps() {
-            // All rows are kept: the program is the same.
+        if self.has_all_rows() {
+            // The program is the same.
             let rows = self.get("rows").unwrap_or_default();
             let size = ring.stride * u64::from(ring.places);
             if rows.len() as u64 * 4 != size {

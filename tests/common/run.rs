@@ -84,7 +84,7 @@ impl Worst {
         }
     }
 
-    fn see(&mut self, got: f32, (truth, allowed): (f64, Interval), place: impl FnOnce() -> String) {
+    pub fn see(&mut self, got: f32, (truth, allowed): (f64, Interval), place: impl FnOnce() -> String) {
         let mut units = allowed.error_in_units(truth, f64::from(got));
         // An interval without a bound allows everything, and so says nothing where there is a number to compare.
         let bounded = allowed.low.is_finite() && allowed.high.is_finite();

@@ -167,6 +167,9 @@ fn check_alike(old: &Program, new: &Program) -> Result<(), Error> {
     if !old.rows.owners.is_empty() || !new.rows.owners.is_empty() {
         return Err(refused("tensors that count their own steps cannot be taken over".into()));
     }
+    if old.row_masks.is_some() || new.row_masks.is_some() {
+        return Err(refused("tensors with rows that may rest cannot be taken over".into()));
+    }
     if slots(old) != slots(new) {
         return Err(refused("the two keep different slots".into()));
     }
