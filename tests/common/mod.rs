@@ -166,6 +166,11 @@ pub fn turns(mut left: u32) {
     }));
 }
 
+/// Whether a rule is tried here: all of them natively; where each trial takes long, in a page, one of each kind.
+pub fn is_tried(rule: &str) -> bool {
+    !cfg!(target_arch = "wasm32") || ["sgd", "adam", "radam", "lamb", "adashift", "lion"].contains(&rule)
+}
+
 /// The program of one matrix in one group, with nothing around the rule.
 pub fn program(config: &AnyRule) -> Program {
     let matrix = Declared { name: "matrix".into(), shape: vec![8, 8], group: 0, own: None };

@@ -18,6 +18,10 @@ mod gpu_matches_reference;
 mod lost_steps;
 #[path = "../../tests/norms.rs"]
 mod norms;
+#[path = "../../tests/resting.rs"]
+mod resting;
+#[path = "../../tests/row_masks.rs"]
+mod row_masks;
 #[path = "../../tests/skipping.rs"]
 mod skipping;
 
@@ -44,6 +48,8 @@ pub extern "C" fn collect() -> u32 {
         decay::main,
         lost_steps::main,
         evaluation_weights::main,
+        resting::main,
+        row_masks::main,
     ] {
         main();
     }
