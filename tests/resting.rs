@@ -279,14 +279,18 @@ fn resumes(gpu: &Gpu, config: &AnyRule) {
     (0..7).for_each(|number| step(&mut run, number));
     run.optimizer.step(&mut gpu.encoder()).unwrap();
     let state = run.optimizer.read_checkpoint_blocking(&run.params).unwrap();
-    let mut resumed = start(gpu, config, BINDABLE, &options);
-    (0..3).for_each(|number| step(&mut resumed, number));
-    resumed.params.load_params(&gpu.queue, &state).unwrap();
-    resumed.optimizer.load_state(&state).unwrap();
-    for run in [&mut run, &mut resumed] {
-        (7..15).for_each(|number| step(run, number));
+    // Into the same program, and into one whose tensors lie elsewhere.
+    let mut resumed = [BINDABLE, Home::Own { gap: 64 }].map(|home| start(gpu, config, home, &options));
+    for resumed in &mut resumed {
+        (0..3).for_each(|number| step(resumed, number));
+        resumed.params.load_params(&gpu.queue, &state).unwrap();
+        resumed.optimizer.load_state(&state).unwrap();
     }
-    assert!(resumed.read().bits() == run.read().bits(), "the run went on with other bits");
+    (7..15).for_each(|number| step(&mut run, number));
+    for mut resumed in resumed {
+        (7..15).for_each(|number| step(&mut resumed, number));
+        assert!(resumed.read().bits() == run.read().bits(), "the run went on with other bits");
+    }
     let mut other = options;
     other.own_steps = false;
     let mut other = start(gpu, config, BINDABLE, &other);

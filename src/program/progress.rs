@@ -49,10 +49,3 @@ pub struct Progress {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tensors: Vec<Counts>,
 }
-
-impl Progress {
-    /// Whether it is that of tensors that count their own steps.
-    pub(crate) fn has_own_steps(&self) -> bool {
-        !self.tensors.is_empty()
-    }
-}

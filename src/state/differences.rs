@@ -25,12 +25,14 @@ impl Differences {
         if its != ours {
             return Err(refused(format!("it is one with the wrappers [{its}], not [{ours}]")));
         }
-        let (its, ours) = (state.has_all_rows(), !program.rows.owners.is_empty() || program.rows.ends);
-        if its != ours || its && about.program != format!("{:016x}", program.hash()) {
-            return Err(refused(
-                "where tensors or rows count their own steps, only the program that a state is of takes it"
-                    .into(),
-            ));
+        for (what, its, ours) in [
+            ("tensors count their own steps", state.has_own_steps(), !program.rows.owners.is_empty()),
+            ("rows count their own steps", about.ends, program.rows.ends),
+        ] {
+            if its != ours {
+                let where_they = if its { "in it, and not here" } else { "here, and not in it" };
+                return Err(refused(format!("{what} {where_they}")));
+            }
         }
         about
             .wrappers

@@ -1,5 +1,6 @@
 //! States as safetensors: readable by every library for that format, and by [`OptimizerState`] again. Feature `checkpoint`.
 
+use super::counts::is_of_counts;
 use super::{OptimizerState, refused};
 use crate::error::Error;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
@@ -74,7 +75,8 @@ impl OptimizerState {
 
 /// Counts and host scalars are bits, not numbers.
 fn dtype_of(name: &str) -> Dtype {
-    if name.starts_with("steps/") || name == "rows" { Dtype::U32 } else { Dtype::F32 }
+    let counts = is_of_counts(name) || name.starts_with("row_steps/");
+    if counts { Dtype::U32 } else { Dtype::F32 }
 }
 
 #[cfg(not(target_arch = "wasm32"))]

@@ -1,6 +1,7 @@
 //! What a run has to go on with: every word that persists, by name, and what the host remembers. Pure: an executor reads the
 //! words off its device and writes them back.
 
+mod counts;
 mod differences;
 #[cfg(feature = "checkpoint")]
 mod file;
@@ -11,6 +12,7 @@ use crate::json;
 use crate::program::{Clock, Persistent, Program, Progress, Slice};
 use crate::rule::Config;
 use crate::wrappers::Wrappers;
+use counts::{Places, is_of_counts, row_of};
 use differences::Differences;
 pub use moves::{Bound, Change, FRESH, GATHER_ENTRY_POINT, Gather, List, Moves, NONE, Side, Taken};
 use serde::{Deserialize, Serialize};
@@ -24,7 +26,6 @@ const EVALUATES: u32 = 1 << 31;
 /// Names of the words that belong to no tensor begin with these.
 const STEPS: &str = "steps/";
 const ROWS: &str = "rows/";
-const ROW_STEPS: &str = "row_steps/";
 
 /// Everything of an optimizer that a run goes on with: slots, counts, device scalars, the loss scale, what wrappers keep, and
 /// what the host remembers; with the parameters, if they were asked for.
@@ -51,8 +52,11 @@ struct About {
     groups: Vec<Group>,
     tensors: Vec<Tensor>,
     progress: Progress,
-    /// Words of all groups' host scalars for one count.
+    /// Words of host scalars for one count: of all groups, or of one tensor, where tensors count their own steps.
     row: u64,
+    /// Whether rows are for the counts from 0 on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    ends: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,8 +80,7 @@ pub(crate) struct Unread {
     about: About,
     /// Names and numbers of words, in the order in which they are read.
     kept: Vec<(String, usize)>,
-    /// Rows of host scalars that the ring holds.
-    places: u64,
+    places: Places,
 }
 
 impl Unread {
@@ -99,11 +102,12 @@ impl Unread {
             groups: program.groups.iter().zip(clock.groups()).map(group).collect(),
             tensors: program.tensors.iter().map(tensor).collect(),
             progress: clock.progress(),
-            row: program.rows.counted.stride / 4,
+            row: row_of(program),
+            ends: program.rows.ends,
         };
         let words = |kept: &Persistent| kept.slices.iter().map(|slice| slice.size as usize / 4).sum();
         let kept = kept.iter().map(|kept| (kept.name.clone(), words(kept))).collect();
-        Self { about, kept, places: program.rows.counted.places.into() }
+        Self { about, kept, places: Places::of(program) }
     }
 
     /// With the words, one behind the other.
@@ -122,7 +126,7 @@ impl Unread {
         if !rest.is_empty() {
             return Err(refused(format!("there are {} words more than are kept", rest.len())));
         }
-        state.keep_rows_to_come(self.places);
+        state.keep_rows_to_come(&self.places);
         Ok(state)
     }
 }
@@ -173,39 +177,6 @@ impl OptimizerState {
         words: &[u32],
     ) -> Result<Self, Error> {
         Unread::new(program, clock, &Self::kept_apart(program).1).read(words)
-    }
-
-    /// Of the ring of rows only those are kept that counts to come will need.
-    fn keep_rows_to_come(&mut self, places: u64) {
-        let Some(ring) = self.words.remove("rows/0") else { return };
-        if self.has_all_rows() {
-            self.words.insert("rows".into(), ring);
-            return;
-        }
-        let row = self.about.row as usize;
-        let taken = self.taken();
-        let rows = (taken..taken + self.to_come()).flat_map(|before| {
-            let at = (before % places) as usize * row;
-            ring[at..at + row].iter().copied()
-        });
-        let rows = rows.collect();
-        self.words.insert("rows".into(), rows);
-    }
-
-    /// Steps that the device had taken.
-    pub fn taken(&self) -> u64 {
-        let count = self.words.get("steps/0").and_then(|words| words.first());
-        u64::from(count.copied().unwrap_or(0) & !EVALUATES)
-    }
-
-    /// Counts to come that host scalars were made for; none where nothing follows from the count.
-    fn to_come(&self) -> u64 {
-        if self.about.row == 0 { 0 } else { self.about.progress.made.saturating_sub(self.taken()) }
-    }
-
-    /// Whether host scalars of all counts that there is room for are kept, since tensors or rows are at counts of their own.
-    fn has_all_rows(&self) -> bool {
-        self.about.progress.has_own_steps() || self.words.keys().any(|name| name.starts_with(ROW_STEPS))
     }
 
     /// Steps that were recorded.
@@ -266,14 +237,7 @@ impl OptimizerState {
         let about: About =
             serde_json::from_value(Value::Object(about)).map_err(|error| refused(error.to_string()))?;
         let state = Self { about, words };
-        let (taken, recorded) = (state.taken(), state.recorded());
-        if taken > recorded || state.about.row > 0 && taken > state.about.progress.made {
-            return Err(refused(format!("{taken} steps were taken, of {recorded} that were recorded")));
-        }
-        let (rows, to_come) = (state.get("rows").map_or(0, <[u32]>::len) as u64, state.to_come());
-        if !state.has_all_rows() && Some(rows) != to_come.checked_mul(state.about.row) {
-            return Err(refused(format!("it has {rows} words of host scalars for {to_come} steps to come")));
-        }
+        state.check_counts()?;
         Ok(state)
     }
 
@@ -303,7 +267,7 @@ impl OptimizerState {
             })
         };
         for kept in Self::kept(program) {
-            if kept.name.starts_with(STEPS) || kept.name.starts_with(ROWS) || is_left(&kept.name) {
+            if is_of_counts(&kept.name) || is_left(&kept.name) {
                 continue;
             }
             let count: u64 = kept.slices.iter().map(|slice| slice.size / 4).sum();
@@ -317,7 +281,7 @@ impl OptimizerState {
                 None => differences.add(format!("'{}' is not in the state", kept.name)),
             }
         }
-        let progress = self.put_counts(program, &mut differences, &mut restored.writes);
+        let progress = self.put_counts(program, &clock.progress(), &mut differences, &mut restored.writes);
         restored.left = differences.into_list();
         if strict && !restored.left.is_empty() {
             return Err(refused(restored.left.join("; ")));
@@ -334,70 +298,6 @@ impl OptimizerState {
         made.resume(&progress)?;
         *clock = made;
         Ok(restored)
-    }
-
-    /// The counts of the steps taken, in every window, and the rows of those to come.
-    fn put_counts(
-        &self,
-        program: &Program,
-        differences: &mut Differences,
-        writes: &mut Vec<(Slice, Vec<u32>)>,
-    ) -> Progress {
-        let same = self.about.program == format!("{:016x}", program.hash());
-        let taken = self.taken();
-        let held = self.words.iter().filter(|(name, _)| name.starts_with(STEPS));
-        if !same && held.flat_map(|(_, words)| words).any(|word| *word != taken as u32) {
-            differences.add(
-                "some weights are for evaluation, which another program cannot take over: save while training".into(),
-            );
-        }
-        for (index, window) in program.windows.iter().enumerate() {
-            let count = window.counts.size as usize / 4;
-            let own = self.get(&format!("{STEPS}{index}")).filter(|words| same && words.len() == count);
-            let words = own.map_or_else(|| vec![taken as u32; count], <[u32]>::to_vec);
-            writes.push((window.counts, words));
-        }
-        let mut progress = self.about.progress.clone();
-        if !progress.has_own_steps() {
-            // What a rule remembers belongs to a group, which is known by its name.
-            let saved = |name: &String| self.about.groups.iter().position(|group| group.name == *name);
-            let of_groups = program.groups.iter().map(saved);
-            (progress.memory, progress.evaluated) = of_groups
-                .map(|index| {
-                    let memory = index.and_then(|index| self.about.progress.memory.get(index));
-                    let evaluated = index.and_then(|index| self.about.progress.evaluated.get(index));
-                    (memory.copied().unwrap_or_default(), evaluated.copied().unwrap_or(false))
-                })
-                .unzip();
-        }
-        let ring = &program.rows.counted;
-        if self.has_all_rows() {
-            // The program is the same.
-            let rows = self.get("rows").unwrap_or_default();
-            let size = ring.stride * u64::from(ring.places);
-            if rows.len() as u64 * 4 != size {
-                differences.add(format!("it has {} words of host scalars, not {}", rows.len(), size / 4));
-            } else if size > 0 {
-                let slice = |(buffer, offset): &(u32, u64)| Slice { buffer: *buffer, offset: *offset, size };
-                writes.extend(ring.at.iter().map(|at| (slice(at), rows.to_vec())));
-            }
-            return progress;
-        }
-        let (row, places) = (ring.stride / 4, u64::from(ring.places));
-        let to_come = self.to_come();
-        if to_come > 0 && (row != self.about.row || to_come > places) {
-            differences.add(format!("there is no room for the host scalars of {to_come} steps to come"));
-            (progress.made, progress.known, progress.known_at) = (taken, taken, progress.recorded);
-            return progress;
-        }
-        let rows = self.get("rows").unwrap_or_default();
-        for (before, words) in (taken..taken + to_come).zip(rows.chunks_exact(row.max(1) as usize)) {
-            for (buffer, start) in &ring.at {
-                let offset = start + before % places * ring.stride;
-                writes.push((Slice { buffer: *buffer, offset, size: ring.stride }, words.to_vec()));
-            }
-        }
-        progress
     }
 }
 
