@@ -9,7 +9,7 @@ NATIVE = $(TESTED) -p wgpu-optim-capi
 # All of their features.
 FEATURES = --features wgpu-optim/validate,wgpu-optim/export,wgpu-optim/checkpoint,wgpu-optim-web/validate
 
-.PHONY: demo papers test setup test-setup lint doc wasm cargo-test capi-test web-check web web-test bench bench-bundle
+.PHONY: burn-test demo papers test setup test-setup lint doc wasm cargo-test capi-test web-check web web-test bench bench-bundle
 .NOTPARALLEL:
 
 # Every rule trains the same network on handwritten digits, on whatever adapter there is.
@@ -48,6 +48,10 @@ cargo-test:
 # The C library, what is exported, and a C++ program on Vulkan.
 capi-test:
 	scripts/capi-test.sh
+
+# The bridge to burn: not in `test`, since burn takes a quarter of an hour to compile.
+burn-test: setup
+	scripts/burn-test.sh
 
 # The tests of GPUs, in a browser.
 web-check:
