@@ -31,10 +31,10 @@
 //!
 //! # What would need a change in burn
 //!
-//! Most of the host's time in a step is two questions to burn's threads for each gradient, about 50 us on two cores: one for many
-//! tensors would do. The copies, if backward passes could write into memory that the caller gives. burn's `Learner` and its `ModuleOptimizer` call an
-//! optimizer once for each tensor; a step of all tensors at once does not fit into these traits, so this is used in training
-//! loops that are written out.
+//! The copies, if backward passes could write into memory that the caller gives; and the host's time for each gradient, if burn's
+//! runtime said of many tensors at once in which buffers they are (`get_resource` does of one). burn's `Learner` and its
+//! `ModuleOptimizer` call an optimizer once for each tensor; a step of all tensors at once does not fit into these traits, so
+//! this is used in training loops that are written out.
 
 mod error;
 #[cfg(feature = "fusion")]

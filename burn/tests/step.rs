@@ -252,6 +252,8 @@ fn what_does_not_fit_is_refused_and_comes_back() {
 
     // Another tensor in the place of one, of the same shape and of another.
     let (id, zeros) = (network.second.bias.id, |len| Tensor::<1>::zeros([len], &device).require_grad());
+    // Which is kept, so that the other has memory of its own.
+    let _old = network.second.bias.val();
     network.second.bias = Param::initialized(id, zeros(7));
     let given = gradients(&network, 1, &device, false);
     let refused = optimizer.step(network, given).unwrap_err();
