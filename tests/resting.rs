@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::run::{BINDABLE, Home, Run, TOGETHER, Words, Worst, gradients, parameters};
+use common::run::{BINDABLE, Home, Run, TOGETHER, Words, Worst, gradients, parameters, with_slower};
 use common::{Gpu, gpu_main, is_tried, trial};
 use wgpu_optim::program::Program;
 use wgpu_optim::reference::Reference;
@@ -71,10 +71,7 @@ fn start<'a>(gpu: &'a Gpu, config: &AnyRule, home: Home, options: &Options) -> R
 
 /// The configuration of the second group.
 fn second(config: &AnyRule) -> AnyRule {
-    let mut config = config.clone();
-    if let Some(lr) = config.get("lr") {
-        config.set("lr", 0.5 * lr).unwrap();
-    }
+    let [_, mut config] = with_slower(config);
     if let Some(beta2) = config.get("beta2") {
         config.set("beta2", 0.5 + 0.5 * beta2).unwrap();
     }

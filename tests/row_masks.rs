@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::run::{BINDABLE, Home, Run, TOGETHER, Words, Worst, gradients, parameters, resolve};
+use common::run::{BINDABLE, Home, Run, TOGETHER, Words, Worst, gradients, parameters, resolve, with_slower};
 use common::{Gpu, gpu_main, is_tried, trial};
 use wgpu_optim::program::{Program, RowMasks};
 use wgpu_optim::reference::{self, Reference, expect_step, host_scalars};
@@ -47,17 +47,9 @@ fn start<'a>(
     options: &Options,
     alter: impl FnOnce(&mut Program),
 ) -> Run<'a> {
-    let run = Run::altered(gpu, &configs(config), &TENSORS, home, options, alter);
+    let run = Run::altered(gpu, &with_slower(config), &TENSORS, home, options, alter);
     run.write_theta(&parameters(1, &LENS));
     run
-}
-
-fn configs(config: &AnyRule) -> [AnyRule; 2] {
-    let mut slower = config.clone();
-    if let Some(lr) = config.get("lr") {
-        slower.set("lr", 0.5 * lr).unwrap();
-    }
-    [config.clone(), slower]
 }
 
 fn rows(run: &Run<'_>, tensor: usize) -> usize {
@@ -124,7 +116,7 @@ impl Checked {
         Self {
             kind,
             taken: (0..LENS.len()).map(|tensor| vec![0; rows(run, tensor)]).collect(),
-            scalars: configs(config).iter().map(of_group).collect(),
+            scalars: with_slower(config).iter().map(of_group).collect(),
         }
     }
 
@@ -157,7 +149,7 @@ impl Checked {
     ) -> (Words, Worst) {
         let given = step(run, number);
         let after = run.read();
-        let (parts, configs) = (self.parts(number), configs(config));
+        let (parts, configs) = (self.parts(number), with_slower(config));
         let pick = |words: &[f32], part: &Part| -> Vec<f32> {
             // A ring has its values one behind the other.
             let all = (0..words.len()).step_by(LENS[part.tensor].max(1));
@@ -336,7 +328,7 @@ fn rows_are_as_tensors(gpu: &Gpu) {
     let tensors = all.iter().map(|(tensor, row)| {
         (TENSORS[*tensor].1, wide(&theta[*tensor][row * each[*tensor]..][..each[*tensor]]))
     });
-    let mut reference = Reference::new(configs(&config), tensors).unwrap().with_own_steps();
+    let mut reference = Reference::new(with_slower(&config), tensors).unwrap().with_own_steps();
     for number in 0..40 {
         let given = step(&mut run, number);
         let some = all.iter().map(|(tensor, row)| {

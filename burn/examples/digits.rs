@@ -5,6 +5,8 @@
 //! cargo run --release --example digits -- --data /usr/share/datasets/fashion-mnist      # Debian's dataset-fashion-mnist
 //! ```
 
+#[path = "support/copy.rs"]
+mod copy;
 #[path = "../../examples/train/data.rs"]
 #[allow(dead_code)]
 mod data;
@@ -15,8 +17,8 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::relu};
-use burn_wgpu::WgpuSetup;
 use clap::Parser;
+use copy::copied;
 use data::{Data, Images};
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::SeedableRng;
@@ -24,8 +26,8 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use wgpu_optim_burn::AnyRule;
 use wgpu_optim_burn::rules::{Adam, Sgd};
+use wgpu_optim_burn::{AnyRule, Optimizer};
 
 /// Trains a network under burn's optimizers and under ours
 #[derive(Parser)]
@@ -75,7 +77,7 @@ fn batch(data: &Data, images: &Images, numbers: &[usize], device: &Device) -> (T
 /// One of the two that train.
 enum Trainer {
     Burn(ModuleOptimizer, f64),
-    Ours(Box<wgpu_optim_burn::Optimizer>),
+    Ours(Box<Optimizer>),
 }
 
 impl Trainer {
@@ -148,27 +150,6 @@ fn train(
     Ok(run)
 }
 
-/// A copy of the parameters in memory of its own.
-fn copy(network: &Network, data: &Data, hidden: usize, device: &Device) -> Network {
-    let again = |from: &Linear, into: Linear| {
-        let weight = from.weight.val().into_data();
-        let bias = from.bias.as_ref().map(|bias| bias.val().into_data());
-        let mut into = into;
-        into.weight = into.weight.map(|_| Tensor::from_data(weight, device).require_grad());
-        into.bias = into
-            .bias
-            .zip(bias)
-            .map(|(own, bias)| own.map(|_| Tensor::from_data(bias, device).require_grad()));
-        into
-    };
-    let new = Network::new(data, hidden, device);
-    Network {
-        first: again(&network.first, new.first),
-        second: again(&network.second, new.second),
-        last: again(&network.last, new.last),
-    }
-}
-
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let mut rng = ChaCha8Rng::seed_from_u64(arguments.seed);
@@ -213,8 +194,8 @@ fn main() -> Result<()> {
     ];
     let mut lines = vec![];
     for (name, theirs, ours, lr) in cases {
-        let [a, b] = [(); 2].map(|()| copy(&start, &data, hidden, &device));
-        let ours = optimizer(&setup, &b, ours)?;
+        let [a, b] = [(); 2].map(|()| copied(&start));
+        let ours = Optimizer::builder(&setup).build_any(&b, ours)?;
         let of_burn = train(a, Trainer::Burn(theirs, lr), &data, &arguments, &device, &bar)?;
         let of_ours = train(b, Trainer::Ours(Box::new(ours)), &data, &arguments, &device, &bar)?;
         let apart =
@@ -239,8 +220,4 @@ fn main() -> Result<()> {
     );
     lines.iter().for_each(|line| println!("{line}"));
     Ok(())
-}
-
-fn optimizer(setup: &WgpuSetup, network: &Network, rule: AnyRule) -> Result<wgpu_optim_burn::Optimizer> {
-    Ok(wgpu_optim_burn::Optimizer::builder(setup).build_any(network, rule)?)
 }

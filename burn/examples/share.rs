@@ -5,13 +5,17 @@
 //! cargo run --release --example share
 //! ```
 
+#[path = "support/copy.rs"]
+mod copy;
+
 use anyhow::{Result, anyhow};
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::transformer::{TransformerEncoder, TransformerEncoderConfig, TransformerEncoderInput};
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::relu};
+use copy::copied;
 use std::time::Instant;
 use wgpu_optim_burn::rules::Adam;
 use wgpu_optim_burn::{Optimizer, Parameter};
@@ -74,16 +78,6 @@ impl Model for Layers {
     }
 }
 
-/// Gives each parameter memory of its own.
-struct Copy;
-
-impl ModuleMapper for Copy {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let device = param.device();
-        param.map(|tensor| Tensor::from_data(tensor.into_data(), &device).require_grad())
-    }
-}
-
 /// Seconds of the optimizer, and of a whole step: medians.
 struct Times {
     optimizer: f64,
@@ -103,7 +97,7 @@ fn measure<M: Model>(
 ) -> Result<(usize, usize, [Times; 2])> {
     let wait = || device.sync().map_err(|error| anyhow!("burn: {error:?}"));
     let mut theirs: ModuleOptimizer = AdamWConfig::new().init();
-    let (mut a, mut b) = (model.clone().map(&mut Copy), model.map(&mut Copy));
+    let (mut a, mut b) = (copied(&model), copied(&model));
     let mut ours = Optimizer::builder(setup)
         .group_where(
             "biases and norms",

@@ -5,6 +5,7 @@ use crate::memory::{Identity, Memory, Primitive, primitive};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
+use std::collections::HashMap;
 
 /// The way to the place where a walk is.
 #[derive(Debug, Default)]
@@ -100,6 +101,7 @@ pub(crate) fn gradients<M: Module>(
     let mut take = Take {
         path: Path::default(),
         known,
+        index_of: known.iter().zip(0..).map(|(known, index)| (known.id, index)).collect(),
         gradients,
         taken: known.iter().map(|_| None).collect(),
         seen: vec![false; known.len()],
@@ -125,6 +127,7 @@ fn found(known: &[Known], taken: Vec<Option<Primitive>>) -> Result<Gradients, Er
 struct Take<'a> {
     path: Path,
     known: &'a [Known],
+    index_of: HashMap<ParamId, usize>,
     gradients: GradientsParams,
     taken: Vec<Option<Primitive>>,
     seen: Vec<bool>,
@@ -135,7 +138,7 @@ impl Take<'_> {
     /// Checks a parameter, whose one owner the caller is, and takes its gradient.
     fn take<const D: usize>(&mut self, id: ParamId, tensor: &Tensor<D>, trains: bool) -> Result<(), Error> {
         let name = || self.path.name();
-        let Some(index) = self.known.iter().position(|known| known.id == id) else {
+        let Some(&index) = self.index_of.get(&id) else {
             return if trains { Err(Error::Added { parameter: name() }) } else { Ok(()) };
         };
         let known = &self.known[index];

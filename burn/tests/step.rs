@@ -1,10 +1,14 @@
 //! Claims: burn's parameters take our steps where they are, the same up to rounding as burn's own optimizers; whatever does
 //! not fit is refused, and the module comes back as it was.
 
+#[path = "../examples/support/copy.rs"]
+mod copy;
+
 use burn::module::{Module, Param, ParamId};
 use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData, activation::relu};
 use burn_wgpu::WgpuSetup;
+use copy::copied;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use wgpu_optim_burn::rules::{Adafactor, Adam, Lamb, Sgd};
 use wgpu_optim_burn::{Error, Optimizer, Options, Parameter};
@@ -90,28 +94,6 @@ fn gradients(network: &Network, step: u64, device: &Device, skips: bool) -> Grad
     GradientsParams::from_grads(network.loss(inputs(step, device), skips).backward(), network)
 }
 
-/// The same values in memory of their own.
-fn copied(network: &Network, device: &Device) -> Network {
-    let copy = Network::new(device);
-    let source = network.clone();
-    fn again<const D: usize>(of: &Param<Tensor<D>>, into: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (data, device) = (of.val().into_data(), into.val().device());
-        into.map(|_| Tensor::from_data(data, &device).require_grad())
-    }
-    Network {
-        first: Layer {
-            weight: again(&source.first.weight, copy.first.weight),
-            bias: again(&source.first.bias, copy.first.bias),
-        },
-        second: Layer {
-            weight: again(&source.second.weight, copy.second.weight),
-            bias: again(&source.second.bias, copy.second.bias),
-        },
-        last: again(&source.last, copy.last),
-        frozen: copy.frozen,
-    }
-}
-
 /// The largest distance, over the largest way that a parameter went.
 fn distance(a: &Network, b: &Network, start: &[Vec<f32>]) -> f32 {
     let (a, b) = (a.values(), b.values());
@@ -131,7 +113,7 @@ fn same_as_burn(
 ) -> f32 {
     let (_turn, device, setup) = device();
     let mut a = Network::new(&device);
-    let mut b = copied(&a, &device);
+    let mut b = copied(&a);
     let start = a.values();
     let mut ours = ours(&b, setup);
     for step in 0..20 {
@@ -322,7 +304,7 @@ fn a_state_goes_on_in_another_optimizer() {
     let network = Network::new(&device);
     let mut optimizer = make(&network);
     let network = run(network, &mut optimizer, 0..4);
-    let (state, half) = (optimizer.state().unwrap(), copied(&network, &device));
+    let (state, half) = (optimizer.state().unwrap(), copied(&network));
     let whole = run(network, &mut optimizer, 4..8);
     let mut other = make(&half);
     other.load_state(&state).unwrap();

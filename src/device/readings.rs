@@ -61,7 +61,7 @@ impl<C: Config> Optimizer<C> {
     /// Bytes on the device beyond parameters, gradients and slots: tables with their rings of host
     /// scalars, terms, and padding in the slots. See also [`ParamSet::overhead_bytes`](crate::ParamSet::overhead_bytes).
     pub fn overhead_bytes(&self) -> u64 {
-        // The count is read through a buffer of one word.
+        // Counts are read through a buffer of a word each.
         self.program.overhead_bytes() + self.program.rows.counts().iter().map(|count| count.size).sum::<u64>()
     }
 
@@ -99,11 +99,7 @@ impl<C: Config> Optimizer<C> {
     }
 
     fn slot_slices(&self, tensor: TensorId, slot: &str) -> Result<Vec<Slice>, Error> {
-        let (index, count) = (tensor.index, self.program.tensors.len());
-        if tensor.set != self.set || index >= count {
-            return Err(Error::UnknownHandle { what: "tensor", index, count });
-        }
-        self.program.slot(index, slot).ok_or_else(|| {
+        self.program.slot(self.index_of(tensor)?, slot).ok_or_else(|| {
             let (rule, kept) = (self.program.optimizer.clone(), self.slots().join(", "));
             Error::UnknownSlot { rule, slot: slot.into(), kept }
         })

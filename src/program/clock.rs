@@ -192,7 +192,7 @@ impl<C: Config> Clock<C> {
         // A tensor without elements has no count.
         let counts =
             self.rows.owners.iter().map(|owner| if owner.counts.is_empty() { Some(0) } else { words.next() });
-        self.host.observe(recorded, counts.map_while(|count| count).collect::<Vec<_>>());
+        self.host.observe(recorded, counts.map_while(|count| count));
     }
 
     /// Leaves a tensor out of the next step, as PyTorch does with a parameter whose gradient is None: it is not decayed, nor

@@ -6,8 +6,9 @@ use crate::rule::SlotKind;
 /// Words that persist from step to step: together they are the state of a run on the device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Persistent {
-    /// `m/fc.weight` for a slot of a tensor; `row_steps/fc.weight` for the counts of its rows, in two banks; of a window `steps/0` for the counts of steps taken and `rows/0` for the host
-    /// scalars that follow from these; names of readings for what the whole optimizer keeps.
+    /// `m/fc.weight` for a slot of a tensor; `row_steps/fc.weight` for the counts of its rows, in two banks; of a window
+    /// `steps/0` for the counts of steps taken and `rows/0` for the host scalars that follow from these; names of readings
+    /// for what the whole optimizer keeps.
     pub name: String,
     /// Where they are, one behind the other.
     pub slices: Vec<Slice>,

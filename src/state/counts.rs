@@ -23,7 +23,8 @@ impl Places {
     pub fn of(program: &Program) -> Self {
         let place = |counts: &Slice| {
             let window = program.windows.iter().position(|window| window.table == counts.buffer)?;
-            Some((window, (counts.offset - program.windows[window].counts.offset) as usize / 4))
+            let behind = counts.offset.checked_sub(program.windows[window].counts.offset)?;
+            Some((window, behind as usize / 4))
         };
         let owners = program.tensors.iter().zip(&program.rows.owners);
         let owners =

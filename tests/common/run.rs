@@ -418,6 +418,15 @@ pub fn check(gpu: &Gpu, config: &AnyRule, home: Home, options: &Options, steps: 
     check_altered(gpu, config, home, options, steps, |_| {})
 }
 
+/// A configuration, and the same at half the rate for a second group.
+pub fn with_slower(config: &AnyRule) -> [AnyRule; 2] {
+    let mut slower = config.clone();
+    if let Some(lr) = config.get("lr") {
+        slower.set("lr", 0.5 * lr).unwrap();
+    }
+    [config.clone(), slower]
+}
+
 /// The same with a program that `alter` changed.
 pub fn check_altered(
     gpu: &Gpu,
@@ -427,13 +436,9 @@ pub fn check_altered(
     steps: u64,
     alter: impl FnOnce(&mut Program),
 ) -> Worst {
-    let mut slower = config.clone();
-    if let Some(lr) = config.get("lr") {
-        slower.set("lr", 0.5 * lr).unwrap();
-    }
     let tensors = [(1, 0), (1500, 1), (3, 0), (0, 0), (1024, 0), (7, 0), (2049, 1)];
     let lens = tensors.map(|(len, _)| len);
-    let mut run = Run::altered(gpu, &[config.clone(), slower], &tensors, home, options, alter);
+    let mut run = Run::altered(gpu, &with_slower(config), &tensors, home, options, alter);
     run.write_theta(&parameters(1, &lens));
     let mut words = run.read();
     let mut worst = Worst::default();
