@@ -61,8 +61,8 @@ mod wrappers;
 pub use description::Description;
 #[cfg(feature = "wgpu")]
 pub use device::{
-    BufferRange, Changes, Download, GroupId, Optimizer, ParamSet, ParamSetBuilder, PreparedStep, Snapshots,
-    StateDownload, TensorId, required_features, required_limits,
+    BufferRange, Changes, Download, GroupId, Optimizer, ParamSet, ParamSetBuilder, PreparedPart,
+    PreparedStep, Snapshots, StateDownload, TensorId, required_features, required_limits,
 };
 pub use error::{Error, Refusal};
 pub use program::{Options, Packing};

@@ -40,8 +40,17 @@ pub struct PreparedStep<'a> {
 impl PreparedStep<'_> {
     /// Records the dispatches into the caller's pass. Leaves pipeline and bind group 0 of the pass changed.
     pub fn encode(self, pass: &mut ComputePass<'_>) {
+        self.encode_some(0..self.dispatches(), pass);
+    }
+
+    pub(super) fn dispatches(&self) -> usize {
+        self.dispatches.len()
+    }
+
+    /// Some of the dispatches.
+    pub(super) fn encode_some(&self, which: std::ops::Range<usize>, pass: &mut ComputePass<'_>) {
         pass.push_debug_group(self.label);
-        for dispatch in self.dispatches {
+        for dispatch in &self.dispatches[which] {
             pass.set_pipeline(&dispatch.pipeline);
             pass.set_bind_group(0, &dispatch.bind_group, &[self.record]);
             pass.dispatch_workgroups(dispatch.workgroups[0], dispatch.workgroups[1], 1);
@@ -251,8 +260,25 @@ impl<C: Config> Optimizer<C> {
     /// all that is recorded.
     ///
     /// # Errors
-    /// As [`step`](Optimizer::step).
+    /// As [`step`](Optimizer::step); [`Error::Program`] for a part of a model whose step has stages
+    /// ([`prepare_part`](Optimizer::prepare_part)).
     pub fn prepare(&mut self, encoder: &mut CommandEncoder) -> Result<PreparedStep<'_>, Error> {
+        if self.program.part.as_ref().is_some_and(|part| !part.exchanges.is_empty()) {
+            let reason =
+                "it is a part of a model whose terms come together between passes: prepare_part is for those";
+            return Err(Error::Program { reason: reason.into() });
+        }
+        let record = self.begin_step(encoder)?;
+        Ok(self.prepared(record))
+    }
+
+    /// A step whose host scalars are written.
+    pub(super) fn prepared(&self, record: u32) -> PreparedStep<'_> {
+        PreparedStep { dispatches: &self.objects.dispatches, record, label: &self.program.label }
+    }
+
+    /// Writes a step's host scalars; the byte of its record.
+    pub(super) fn begin_step(&mut self, encoder: &mut CommandEncoder) -> Result<u32, Error> {
         self.watch.check()?;
         if let Some((step, words)) = self.counts.as_mut().and_then(CountReader::answer) {
             self.clock.observe(step, &words);
@@ -275,7 +301,6 @@ impl<C: Config> Optimizer<C> {
             next.abandon();
             return Err(Error::DeviceLost { reason: "it takes no host scalars".into() });
         }
-        let (record, label) = (next.record(), self.program.label.as_str());
-        Ok(PreparedStep { dispatches: &self.objects.dispatches, record, label })
+        Ok(next.record())
     }
 }

@@ -3,13 +3,14 @@
 use super::factored::Factored;
 use super::host_rows::first_counted;
 use super::limits::need;
+use super::parts::{check_own, spans_of, tiles_in_order};
 use super::places::Places;
 use super::record::RECORD_STRIDE;
 use super::row_masks::RowWords;
 use super::step::{SCRATCH_HEADER, Step};
 use super::windows::{self, Plan, Sizes, Window, plan};
 use super::{
-    Buffer, ELEMENT, Fill, Limits, Options, Owner, Piece, Program, Reading, Ring, Rows, Shape, Slice,
+    Buffer, ELEMENT, Fill, Limits, Options, Owner, Part, Piece, Program, Reading, Ring, Rows, Shape, Slice,
     SlotPlace, TensorPlace, Tensors, Usage, VEC4, VERSION, WindowPlace,
 };
 use crate::error::{Error, Refusal};
@@ -33,12 +34,23 @@ impl Program {
         options: &Options,
         limits: &Limits,
     ) -> Result<Self, Error> {
+        Self::assemble(tensors, None, groups, options, limits)
+    }
+
+    /// Of all tensors, or of a part of the `whole`.
+    pub(super) fn assemble<C: Config>(
+        tensors: &Tensors,
+        whole: Option<&Tensors>,
+        groups: &[C],
+        options: &Options,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
         check_groups(tensors.groups(), groups, &options.wrappers)?;
         let rule = groups[0].rule();
         let mut step = Step::resolve(rule, groups, options, limits)?;
         let sums = step.has_scratch();
         let given = options.tile.map(|tile| u64::from(tile.clamp(256, 1 << 20).next_power_of_two()));
-        let tile = given.unwrap_or_else(|| step.shape.tile(sums, tensors.elements()));
+        let tile = given.unwrap_or_else(|| step.shape.tile(sums, whole.unwrap_or(tensors).elements()));
         // Of a long shape all tiles share workgroups.
         step.loops = step.shape == Shape::Long || tile > 4 * u64::from(step.shape.invocations());
         // The slots of a window and its table are buffers of their own.
@@ -68,20 +80,24 @@ impl Program {
             "limit in a program",
             MAX_TILES,
         )?;
-        let block = |pair: &super::tensors::Pair| windows::Block {
-            param_size: tensors.buffers()[pair.param].size,
-            grad_size: tensors.buffers()[pair.grad].size,
-            padding: pair.padding,
-            apart: pair.param == pair.grad && !limits.overlapping_bindings,
-        };
-        let blocks: Vec<_> = tensors.pairs().iter().map(block).collect();
         // Where there are sums, tiles are cut from each tensor's start: their tree depends on the tensors alone. Rows are
         // found from the tensor's start too.
-        let mut spans = tensors.spans();
-        if options.own_steps {
-            spans.iter_mut().for_each(|span| span.owner = span.tensor);
+        let merge = !sums && step.row_masks.is_none();
+        let cut = |tensors: &Tensors| {
+            let block = |pair: &super::tensors::Pair| windows::Block {
+                param_size: tensors.buffers()[pair.param].size,
+                grad_size: tensors.buffers()[pair.grad].size,
+                padding: pair.padding,
+                apart: pair.param == pair.grad && !limits.overlapping_bindings,
+            };
+            let blocks: Vec<_> = tensors.pairs().iter().map(block).collect();
+            plan(&spans_of(tensors, options), &blocks, tensors.tensors().len(), sizes, merge)
+        };
+        let plan = cut(tensors);
+        let whole = whole.map(|whole| tiles_in_order(&cut(whole), whole));
+        if let Some(whole) = whole.as_ref().filter(|_| sums) {
+            check_own(&tiles_in_order(&plan, tensors), whole)?;
         }
-        let plan = plan(&spans, &blocks, tensors.tensors().len(), sizes, !sums && step.row_masks.is_none());
         step.packed = plan.packed as u32;
         step.writes_grads |= tensors.pairs().iter().any(|pair| pair.param == pair.grad);
         let (windows, skips) = (plan.windows.len(), step.wrappers.skips());
@@ -117,6 +133,7 @@ impl Program {
             first_counted,
             factored,
             row_words,
+            whole,
             label,
             limits,
         };
@@ -165,6 +182,8 @@ pub(super) struct Assembly<'a, C> {
     pub factored: Option<Factored>,
     /// Masks and counts of rows that may rest.
     pub row_words: Option<RowWords>,
+    /// Of a part, the tiles of each tensor of the whole model.
+    pub whole: Option<Vec<(String, u32)>>,
     pub label: String,
     pub limits: &'a Limits,
 }
@@ -189,9 +208,22 @@ impl<C: Config> Assembly<'_, C> {
         self.step.first_term(self.tensors.tensors().len())
     }
 
+    /// Of a part, where the terms of the whole model start: behind its own.
+    pub(super) fn first_term_of_whole(&self) -> usize {
+        self.first_term() + self.tiles() * self.step.terms()
+    }
+
+    /// Of a part, the tiles of the whole model, as far as it needs them.
+    pub(super) fn tiles_of_whole(&self) -> usize {
+        let over_all = self.step.reductions.iter().any(|reduction| reduction.all.is_some());
+        let whole = self.whole.as_ref().filter(|_| over_all);
+        whole.map_or(0, |whole| whole.iter().map(|(_, tiles)| *tiles as usize).sum())
+    }
+
     pub(super) fn scratch_size(&self) -> u64 {
         if self.step.has_scratch() && self.tiles() > 0 {
-            (self.first_term() + self.tiles() * self.step.terms()) as u64 * VEC4
+            let elsewhere = self.tiles_of_whole() * self.step.terms();
+            (self.first_term_of_whole() + elsewhere) as u64 * VEC4
         } else {
             0
         }
@@ -288,6 +320,11 @@ impl<C: Config> Assembly<'_, C> {
             factored,
             scratch,
             row_masks,
+            part: self.whole.clone().map(|tiles| Part {
+                tiles,
+                own: tiles_in_order(&self.plan, self.tensors).into_iter().map(|(name, _)| name).collect(),
+                exchanges: vec![],
+            }),
             tensors: self.tensor_places(),
             readings: scratch.map(|buffer| self.readings(buffer)).unwrap_or_default(),
             bytes_per_parameter: self.step.bytes_per_parameter(),

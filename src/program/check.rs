@@ -104,6 +104,7 @@ impl Program {
             factored,
             scratch,
             row_masks,
+            part,
             tensors,
             readings,
             bytes_per_parameter,
@@ -115,6 +116,9 @@ impl Program {
         (rows, slots, windows, factored, scratch, tensors, readings, bytes_per_parameter).hash(&mut hasher);
         if let Some(row_masks) = row_masks {
             row_masks.hash(&mut hasher);
+        }
+        if let Some(part) = part {
+            part.hash(&mut hasher);
         }
         hasher.finish()
     }
@@ -338,6 +342,13 @@ impl Program {
             let unknown = |buffer: &&u32| **buffer as usize >= self.buffers.len();
             if let Some(buffer) = window.state.iter().find(unknown) {
                 return refused(format!("a window has state buffer {buffer}"));
+            }
+        }
+        for exchange in self.part.iter().flat_map(|part| &part.exchanges) {
+            self.check_slice(&exchange.own, "the terms of a part")?;
+            self.check_slice(&exchange.all, "the terms of all parts")?;
+            if exchange.before as usize >= self.passes.len() || exchange.bytes == 0 {
+                return refused("an exchange stands before no pass, or is of nothing".into());
             }
         }
         if let Some(MaskPlaces { kind, masks, counts }) = &self.row_masks {

@@ -34,6 +34,7 @@ mod host_rows;
 mod limits;
 mod listing;
 mod matrices;
+mod parts;
 mod passes;
 mod places;
 mod progress;
@@ -55,6 +56,7 @@ pub use clock::{Clock, NextStep, Write};
 pub(crate) use factored::{BLOCK, FEW_ROWS};
 pub use limits::Limits;
 pub(crate) use matrices::Matrices;
+pub use parts::{Exchange, Part};
 pub use progress::{Counts, Progress};
 pub use read::Persistent;
 pub use rows::{FieldPlace, RowLayout};
@@ -165,6 +167,9 @@ pub struct Program {
     /// Where the rows of tensors that may rest are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row_masks: Option<MaskPlaces>,
+    /// Of a part of a model ([`Program::part`]), what its host does between passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
     /// The tensors, in the order of declaration.
     pub tensors: Vec<TensorPlace>,
     /// Words of the scratch buffer that can be read, by name.

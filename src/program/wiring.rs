@@ -7,15 +7,17 @@ use super::record::RECORD_BYTES;
 use super::step::{Access, Reduction, bindings};
 use super::text::{self, COMBINE, COMBINE_ENTRY_POINT};
 use super::windows::{self, Window};
-use super::{BindGroup, Binding, COMBINE_WIDTH, ELEMENT, Module, Pass, Program, Slice, Usage, WindowPlace};
+use super::{
+    BindGroup, Binding, COMBINE_WIDTH, ELEMENT, Exchange, Module, Pass, Program, Slice, Usage, VEC4,
+    WindowPlace,
+};
 use crate::rule::{Config, FieldKind};
 use std::collections::HashMap;
 
 /// Tiles whose terms one invocation adds up; more take a workgroup.
 const FEW_TILES: usize = 16;
 
-/// The terms of a segment: its first tile among all windows' tiles, its tiles, the place of its result,
-/// and whether it is everything.
+/// The terms of a segment: the vec4 of its first, its tiles, the place of its result, and whether it is everything.
 struct Segment {
     first: usize,
     tiles: usize,
@@ -127,7 +129,13 @@ impl<C: Config> Assembly<'_, C> {
 
     /// What the results of a reduction are taken over.
     fn segments(&self, reduction: &Reduction) -> Vec<Segment> {
-        let all = reduction.all.map(|result| Segment { first: 0, tiles: self.tiles(), result, all: true });
+        // The terms of a tile are neighbours.
+        let terms = reduction.kinds.len();
+        let (first, tiles) = match &self.whole {
+            None => (self.first_term(), self.tiles()),
+            Some(_) => (self.first_term_of_whole(), self.tiles_of_whole()),
+        };
+        let all = reduction.all.map(|result| Segment { first, tiles, result, all: true });
         let mut segments: Vec<Segment> = all.into_iter().collect();
         let Some(first_result) = reduction.tensor else { return segments };
         // Without merging, a tensor's tiles are neighbours, also from one window to the next.
@@ -137,7 +145,8 @@ impl<C: Config> Assembly<'_, C> {
                 Some(segment) if of_tensor == Some(tile.tensor) => segment.tiles += 1,
                 _ => {
                     let result = first_result + tile.tensor as usize * self.step.results_of_tensor;
-                    segments.push(Segment { first: index, tiles: 1, result, all: false });
+                    let first = self.first_term() + index * terms;
+                    segments.push(Segment { first, tiles: 1, result, all: false });
                     of_tensor = Some(tile.tensor);
                 }
             }
@@ -171,9 +180,7 @@ impl<C: Config> Assembly<'_, C> {
             [gradients.into(), 0, self.step.wrappers.skips().into(), 0],
         ];
         let row = |segment: &&Segment| {
-            // The terms of a tile are neighbours.
-            let first = self.first_term() + segment.first * terms;
-            [first as u32, segment.tiles as u32, segment.result as u32, segment.all.into()]
+            [segment.first as u32, segment.tiles as u32, segment.result as u32, segment.all.into()]
         };
         let words = header.into_iter().chain(many.iter().chain(&few).map(row)).flatten().collect();
         let contents = fill(0, words);
@@ -184,6 +191,20 @@ impl<C: Config> Assembly<'_, C> {
         let slices = vec![whole(table), whole(scratch), record(records)];
         let layout = program.modules[module as usize].layout;
         program.bindings.push(BindGroup { layout, slices });
+        if let Some(part) = program.part.as_mut().filter(|_| reduction.all.is_some()) {
+            let bytes = terms as u64 * VEC4;
+            let terms_from = |first: usize, tiles: usize| Slice {
+                buffer: scratch,
+                offset: first as u64 * VEC4,
+                size: tiles as u64 * bytes,
+            };
+            part.exchanges.push(Exchange {
+                before: program.passes.len() as u32,
+                bytes: bytes as u32,
+                own: terms_from(self.first_term(), self.tiles()),
+                all: terms_from(self.first_term_of_whole(), self.tiles_of_whole()),
+            });
+        }
         let workgroups = self.fold(many.len() + few.len().div_ceil(COMBINE_WIDTH as usize));
         program.passes.push(Pass { module, bindings: program.bindings.len() as u32 - 1, workgroups });
     }
