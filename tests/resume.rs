@@ -123,14 +123,24 @@ fn starts_again(gpu: &Gpu, config: &AnyRule, options: &Options) {
     assert!(used.read().bits() == new.read().bits(), "a run that started again took other steps");
 }
 
-/// Into another program: other tiles, other places. Rules that add up over tiles take another tree then.
+fn is_by_element(config: &AnyRule) -> bool {
+    let (rule, spec) = (config.rule(), config.rule().spec());
+    !(spec.is_factored() || rule.reduces() && spec.results().next().is_some())
+}
+
+/// Into another program: other tiles, other places. Rules that add up over tiles take another tree then. Where steps may be
+/// skipped, some invocations have no tile, and never count.
 fn resumes_elsewhere(gpu: &Gpu, config: &AnyRule) {
-    let mut small = Options::default();
-    (small.tile, small.state_buffers) = (Some(256), Some(1));
-    goes_on(
-        &mut start(gpu, config, BINDABLE, &Options::default()),
-        &mut start(gpu, config, Home::Own { gap: 3 }, &small),
-    );
+    for non_finite in [NonFinite::Propagate, NonFinite::Skip] {
+        let mut options = Options::default();
+        options.wrappers.non_finite = non_finite;
+        let mut small = options.clone();
+        (small.tile, small.state_buffers) = (Some(256), Some(1));
+        goes_on(
+            &mut start(gpu, config, BINDABLE, &options),
+            &mut start(gpu, config, Home::Own { gap: 3 }, &small),
+        );
+    }
 }
 
 /// A device is destroyed in mid-run; what was saved before goes on on another.
@@ -259,7 +269,7 @@ fn main() {
                     let title = format!("{} starts again", entry.name);
                     trials.push(trial(adapter, title, move |gpu| starts_again(gpu, &config, &options)));
                 }
-                if i == 0 && !config.rule().reduces() && !config.rule().spec().is_factored() {
+                if i == 0 && is_by_element(&config) {
                     let title = format!("{} resumes in another program", entry.name);
                     trials.push(trial(adapter, title, move |gpu| resumes_elsewhere(gpu, &config)));
                 }

@@ -113,7 +113,8 @@ const BEFORE: [(&str, &[usize]); 4] =
     [("points", &[ROWS, WIDTH]), ("gone", &[1000]), ("opacity", &[ROWS]), ("kept", &[31, 40])];
 
 fn is_by_element(config: &AnyRule) -> bool {
-    !config.rule().reduces() && !config.rule().spec().is_factored()
+    let (rule, spec) = (config.rule(), config.rule().spec());
+    !(spec.is_factored() || rule.reduces() && spec.results().next().is_some())
 }
 
 /// Words are where they should be, and the run goes on; by the bits of a run that never had the other rows, for rules in which

@@ -140,7 +140,8 @@ impl OptimizerState {
         let held =
             || self.words.iter().filter(|(name, _)| name.starts_with(STEPS)).flat_map(|(_, words)| words);
         let own_steps = self.has_own_steps();
-        let converted = |word: &u32| word & EVALUATES != 0 || !own_steps && *word != taken as u32;
+        // Invocations without a tile never count.
+        let converted = |word: &u32| word & EVALUATES != 0 || !own_steps && ![0, taken as u32].contains(word);
         if !same && held().any(converted) {
             differences.add(
                 "some weights are for evaluation, which another program cannot take over: save while training".into(),
