@@ -9,7 +9,7 @@ NATIVE = $(TESTED) -p wgpu-optim-capi
 # All of their features.
 FEATURES = --features wgpu-optim/validate,wgpu-optim/export,wgpu-optim/checkpoint,wgpu-optim-web/validate
 
-.PHONY: burn-test demo papers test setup test-setup lint doc wasm cargo-test capi-test web-check web web-test bench bench-bundle
+.PHONY: burn-test demo mpi-test networks networks-test papers test setup test-setup lint doc wasm cargo-test capi-test web-check web web-test bench bench-bundle
 .NOTPARALLEL:
 
 # Every rule trains the same network on handwritten digits, on whatever adapter there is.
@@ -20,8 +20,14 @@ demo: setup
 papers: setup
 	cargo run --release -p wgpu-optim-papers -- all
 
+# Those with attention, convolutions and LSTMs, into the same report: an hour on two cores; QUICK=--quick takes six minutes. What
+# was interrupted goes on.
+networks: setup
+	scripts/setup-adapter.sh --networks
+	cargo run --release --locked --manifest-path papers/networks/Cargo.toml -- all $(QUICK)
+
 # Everything that CI runs. An adapter is required: setup installed one.
-test: test-setup lint doc wasm cargo-test capi-test web-check web-test
+test: test-setup lint doc wasm cargo-test capi-test mpi-test web-check web-test
 
 setup:
 	scripts/setup-adapter.sh
@@ -49,9 +55,17 @@ cargo-test:
 capi-test:
 	scripts/capi-test.sh
 
+# State shared out over one to four MPI ranks.
+mpi-test: setup
+	scripts/mpi-test.sh
+
 # The bridge to burn: not in `test`, since burn takes a quarter of an hour to compile.
 burn-test: setup
 	scripts/burn-test.sh
+
+# The papers' networks: not in `test` either.
+networks-test: setup
+	scripts/networks-test.sh
 
 # The tests of GPUs, in a browser.
 web-check:

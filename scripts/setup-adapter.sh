@@ -2,8 +2,10 @@
 # Makes sure that there is an adapter to run on: where no usable Vulkan driver is found, installs
 # Mesa's software one (lavapipe) with apt, or says what to do. Quick when there is nothing to do.
 #
-#   setup-adapter.sh          for the demo
-#   setup-adapter.sh --test   also a second software adapter (GL) and spirv-val, which the tests use
+#   setup-adapter.sh              for the demo
+#   setup-adapter.sh --test       also a second software adapter (GL) and spirv-val, which the tests use
+#   setup-adapter.sh --mpi        also what mpi/ is built with and runs under
+#   setup-adapter.sh --networks   also the data of the papers' experiments with networks
 set -euo pipefail
 
 case "$(uname -s)" in
@@ -39,6 +41,15 @@ if [ "${1:-}" = --test ]; then
         wanted+=(libegl1 libgl1-mesa-dri)
     fi
     command -v spirv-val >/dev/null || wanted+=(spirv-tools)
+fi
+if [ "${1:-}" = --networks ]; then
+    command -v bible >/dev/null || needed+=(bible-kjv)
+    [ -d /usr/share/datasets/fashion-mnist ] || needed+=(dataset-fashion-mnist)
+fi
+if [ "${1:-}" = --mpi ]; then
+    command -v mpirun >/dev/null || needed+=(openmpi-bin)
+    command -v mpicc >/dev/null || needed+=(libopenmpi-dev)
+    compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || needed+=(libclang-dev)
 fi
 if [ ${#needed[@]} = 0 ] && [ ${#wanted[@]} = 0 ]; then
     exit 0
