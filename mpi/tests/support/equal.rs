@@ -85,7 +85,10 @@ pub fn around(world: &SimpleCommunicator, lab: &Lab) {
     sharding.cut = false;
     for entry in REGISTRY {
         let rule = (entry.variants)().remove(0);
-        let apart = apart(world, lab, &rule, &options(everything()), &sharding, MODEL.len());
+        let mut options = options(everything());
+        // So that there are many terms, whose order shows.
+        options.tile = Some(256);
+        let apart = apart(world, lab, &rule, &options, &sharding, MODEL.len());
         assert_eq!(apart, 0.0, "{}", entry.name);
     }
 }

@@ -2,13 +2,23 @@
 
 use super::*;
 use std::path::Path;
+use wgpu_optim::rules::AdaShift;
+use wgpu_optim::rules::adashift::Reduce;
 use wgpu_optim_mpi::{Error, Reduction, Sharding};
 
 /// Steps before and after a run is saved: in the middle of an accumulation, after a skipped step.
 const BEFORE: u64 = 5;
 const AFTER: u64 = 4;
-/// With a ring, with a number over all tensors, with factored slots, and plain.
-const RULES: [&str; 4] = ["adamod", "adashift", "prodigy", "adafactor"];
+/// Plain, with a ring of whole tensors and of cut ones, with a number over all tensors, with factored slots.
+const RULES: [&str; 5] = ["adamod", "adashift", "adashift by element", "prodigy", "adafactor"];
+
+fn rule_of(name: &str) -> AnyRule {
+    if name == "adashift by element" {
+        // Fewer than the steps, so that what was kept counts.
+        return AnyRule::new(AdaShift { keep: 3, reduce: Reduce::None, ..AdaShift::default() });
+    }
+    AnyRule::named(name).unwrap()
+}
 
 struct Run<'a> {
     lab: &'a Lab,
@@ -25,7 +35,7 @@ impl<'a> Run<'a> {
         // Prodigy's sums over all have the bits of one device by whole tensors only.
         sharding.cut = name != "prodigy";
         let wrappers = Wrappers { max_grad_norm: None, ..everything() };
-        let rule = AnyRule::named(name).unwrap();
+        let rule = rule_of(name);
         write_params(lab, &set, &numbers(1, 0, 0, &set));
         let optimizer = sharded(world, lab, &set, &rule, &options(wrappers), &sharding).unwrap();
         Self { lab, set, optimizer }
