@@ -38,6 +38,15 @@ pub const EXPERIMENTS: &[Experiment] = &[
     warmup::EXPERIMENT,
 ];
 
+/// Experiments of the program in `networks/`, which stands on a framework for networks; they come behind the others.
+pub const NETWORKS: &[&str] =
+    &["networks-noise", "networks-clipping", "networks-radam", "networks-adamod", "networks-maxva"];
+
+/// All that a report may have, in its order.
+pub fn all_names() -> Vec<&'static str> {
+    EXPERIMENTS.iter().map(|experiment| experiment.name).chain(NETWORKS.iter().copied()).collect()
+}
+
 /// One small program: what it is called, and what it does.
 pub struct Experiment {
     pub name: &'static str,

@@ -68,7 +68,6 @@ fn run(args: &Args) -> Result<()> {
     })?;
 
     let mut gpu = Gpu::new(device, queue, args.quick)?;
-    let all: Vec<&str> = EXPERIMENTS.iter().map(|experiment| experiment.name).collect();
     for experiment in wanted {
         let name = experiment.name;
         let start = Instant::now();
@@ -85,7 +84,7 @@ fn run(args: &Args) -> Result<()> {
         println!("{name:<18} {:6.1} s  {}", made.seconds, report::verdicts(&findings));
         report::save(&args.out, name, experiment.title, &findings, made)?;
         // After each one, so that an interrupt keeps it.
-        report::write_report(&args.out, &all)?;
+        report::write_report(&args.out, &wgpu_optim_papers::all_names())?;
     }
     Ok(())
 }
