@@ -278,6 +278,15 @@ fn what_cannot_be_built_is_refused() {
     let half = Tensor::<1>::zeros([4], &device).cast(DType::F16).require_grad();
     let half = Two { a: parameter([4], &device), b: Param::initialized(ParamId::new(), half) };
     expect(&Optimizer::builder(setup).build(&half, Adam::adamw()).unwrap_err(), "'b' is of F16");
+    // A module on a CPU, and one whose second parameter is there.
+    let cpu = Device::flex().autodiff();
+    let elsewhere = Optimizer::builder(setup).build(&Network::new(&cpu), Adam::adamw()).unwrap_err();
+    assert!(matches!(elsewhere, Error::Device { .. }), "{elsewhere}");
+    let apart = Two { a: parameter([4], &device), b: parameter([4], &cpu) };
+    expect(
+        &Optimizer::builder(setup).build(&apart, Adam::adamw()).unwrap_err(),
+        "'b' is not on the wgpu device",
+    );
     let mut options = Options::default();
     options.wrappers.ema = Some(2.0);
     let network = Network::new(&device);

@@ -33,6 +33,10 @@
 //!    order in which one device with all tensors would. So all agree without talk: on the norm, on skipping, on the loss scale.
 //! 4. Parameters come down, go to all (`MPI_Iallgatherv`) and up.
 //!
+//! Micro-batches are added up by the host in its gradient buffers, as on one device
+//! ([`grad_accumulation_steps`](wgpu_optim::Wrappers::grad_accumulation_steps)), and a step is taken once for all of them; what a
+//! rank has added up is not saved: save between steps.
+//!
 //! N ranks have the bits of one device that was given the reduced gradients, wherever tensors stay whole. Of a tensor that is cut by
 //! rows, tiles begin elsewhere, which changes the last bit of a norm over all gradients and nothing else.
 //!

@@ -187,8 +187,10 @@ impl Contest {
         };
         let series: Vec<Series> = self.outcomes.iter().map(line).collect();
         let losses = self.outcomes.iter().flat_map(|outcome| outcome.search.iter().map(|(_, loss)| *loss));
-        let lowest = losses.fold(f64::INFINITY, f64::min);
-        let y = Axis::new("test loss (nats)").log().range(0.95 * lowest, 10.0 * lowest);
+        let lowest = losses.clone().fold(f64::INFINITY, f64::min);
+        // What diverged is far above the rest.
+        let highest = losses.filter(|loss| *loss < 10.0 * lowest).fold(lowest, f64::max);
+        let y = Axis::new("test loss (nats)").log().range(0.95 * lowest, 1.1 * highest);
         Panel::new(self.task.name(), Axis::new("learning rate").log(), y, series)
     }
 

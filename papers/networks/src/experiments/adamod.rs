@@ -31,10 +31,10 @@ const CONTESTS: [(Task, &[&str]); 3] = [
 const LOOKED_AT: [&str; 3] = ["Adam", "Adam, warm-up", "AdaMod"];
 /// Shares of the steps at which.
 const MOMENTS: [f64; 5] = [0.0, 0.05, 0.2, 0.5, 1.0];
-/// Bins of a histogram of log10: from 1e-5 to 1e3.
-const BINS: usize = 48;
-const LOW: f64 = -5.0;
-const HIGH: f64 = 3.0;
+/// Bins of a histogram of log10: from 1e-3 to 1e7.
+const BINS: usize = 60;
+const LOW: f64 = -3.0;
+const HIGH: f64 = 7.0;
 
 /// At every moment: shares of log10 of the learning rates, and their 99th percentile.
 type Rates = Vec<(Vec<f64>, f64)>;
@@ -48,7 +48,10 @@ fn run(store: &Store, tasks: &Tasks) -> Result<Findings> {
     for method in LOOKED_AT {
         let (steps, _) = Task::Backwards.size(store.quick);
         let job = |seed: u64| Job {
-            name: format!("learning rates: {method} at {}, seed {seed}, {steps} steps", number(rate)),
+            name: format!(
+                "learning rates to 1e{HIGH}: {method} at {}, seed {seed}, {steps} steps",
+                number(rate)
+            ),
             weight: steps as u64 * Task::Backwards.cost(),
             what: seed,
         };

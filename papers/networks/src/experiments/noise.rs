@@ -282,8 +282,8 @@ fn run(store: &Store, tasks: &Tasks) -> Result<Findings> {
                         .into(),
                 columns: 2,
                 panels: vec![
-                    over_training(&all[..5], steps(store)),
-                    over_training(&[small, attention, large].map(Measured::again), steps(store)),
+                    over_training("by network and data", all[..5].iter(), steps(store)),
+                    over_training("by batch", [small, attention, large].into_iter(), steps(store)),
                 ],
             },
         ],
@@ -302,12 +302,6 @@ fn run(store: &Store, tasks: &Tasks) -> Result<Findings> {
             steps(store)
         ),
     })
-}
-
-impl Measured {
-    fn again(&self) -> Self {
-        Self { subject: self.subject, norms: self.norms.clone() }
-    }
 }
 
 const RULE: &str = "Difference of the tail indices over the same seeds, after training: reproduced beyond two standard \
@@ -395,12 +389,13 @@ fn histogram(measured: &Measured, point: usize) -> Panel {
     Panel::new(measured.subject.label(), x, Axis::new("share (%)"), vec![Series::bars("", points)])
 }
 
-fn over_training(all: &[Measured], steps: usize) -> Panel {
-    let line = |(style, measured): (usize, &Measured)| {
+fn over_training<'a>(title: &str, all: impl Iterator<Item = &'a Measured>, steps: usize) -> Panel {
+    let line = |measured: &Measured| {
         let points =
             POINTS.iter().enumerate().map(|(point, share)| (share * steps as f64, measured.indices(point)));
+        // The same in both panels.
+        let style = SUBJECTS.iter().position(|subject| *subject == measured.subject).unwrap_or(0);
         curve(measured.subject.label(), points).style(style)
     };
-    let series = all.iter().enumerate().map(line).collect();
-    Panel::new("during training", Axis::new("step"), Axis::new("tail index"), series)
+    Panel::new(title, Axis::new("step"), Axis::new("tail index"), all.map(line).collect())
 }
