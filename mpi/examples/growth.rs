@@ -15,6 +15,9 @@ struct Arguments {
     measured: PathBuf,
     /// Folder for the picture
     out: PathBuf,
+    /// Cores of the machine, which ranks share on a software adapter
+    #[arg(long, default_value_t = 2.0)]
+    cores: f64,
 }
 
 /// A line of `measure`.
@@ -49,6 +52,8 @@ struct Machine {
     memory: f64,
     /// Of a step without bytes: submits and waits.
     fixed: f64,
+    /// Ranks that have all of that for themselves; more share it.
+    places: f64,
 }
 
 /// AdamW reads theta, g, m and v and writes three of them.
@@ -60,15 +65,17 @@ const BUCKET: f64 = 4_194_304.0;
 /// What a step of `elements` on `ranks` takes: gradients down while they are on their way, a step on the share, parameters down,
 /// to all and up.
 fn seconds(machine: &Machine, ranks: f64, elements: f64) -> f64 {
+    let shared = (machine.places / ranks).min(1.0);
+    let [bus, link, memory] = [machine.bus, machine.link, machine.memory].map(|rate| rate * shared);
     let bytes = ELEMENT * elements;
     let others = (ranks - 1.0) / ranks;
     let buckets = (elements / BUCKET).ceil();
     // Every rank sends each other one a message for each bucket.
-    let wire = bytes * others / machine.link + buckets * (ranks - 1.0) * machine.latency;
-    let down = bytes / machine.bus;
-    let step = STEP_BYTES * elements / ranks / machine.memory + bytes / ranks / machine.bus;
-    let share = bytes / ranks / machine.bus;
-    let up = bytes * others / machine.bus;
+    let wire = bytes * others / link + buckets * (ranks - 1.0) * machine.latency;
+    let down = bytes / bus;
+    let step = STEP_BYTES * elements / ranks / memory + bytes / ranks / bus;
+    let share = bytes / ranks / bus;
+    let up = bytes * others / bus;
     // The last bucket has nothing to hide behind.
     let reduce = down.max(wire) + wire.min(down) / buckets;
     let gather = share.max(wire).max(up) + (share + up) / buckets;
@@ -76,11 +83,12 @@ fn seconds(machine: &Machine, ranks: f64, elements: f64) -> f64 {
 }
 
 /// A GPU with 3 TB/s behind a PCIe 4 bus, and 200 Gbit/s for each rank.
-const CLUSTER: Machine = Machine { bus: 25e9, link: 25e9, latency: 2e-6, memory: 3e12, fixed: 1e-4 };
+const CLUSTER: Machine =
+    Machine { bus: 25e9, link: 25e9, latency: 2e-6, memory: 3e12, fixed: 1e-4, places: 4096.0 };
 
 /// The numbers of the machine that was measured: rates from the largest size, what has no bytes from the smallest, of one rank
 /// and of two. More ranks are predictions.
-fn fitted(measured: &[Measured]) -> Result<Machine> {
+fn fitted(measured: &[Measured], cores: f64) -> Result<Machine> {
     let of = |ranks: usize, largest: bool| {
         let own = measured.iter().filter(move |line| line.ranks == ranks);
         let better = |a: &&Measured, b: &&Measured| a.elements.total_cmp(&b.elements);
@@ -96,15 +104,15 @@ fn fitted(measured: &[Measured]) -> Result<Machine> {
     let link = bytes(two) / ((two.reduce_ms + two.gather_ms) / 1e3);
     let fixed = small.step_ms / 1e3;
     let wire = (small.reduce_ms + small.gather_ms) / 1e3 - bytes(small) / link;
-    Ok(Machine { bus, link, latency: (wire / 2.0).max(1e-6), memory, fixed })
+    Ok(Machine { bus, link, latency: (wire / 2.0).max(1e-6), memory, fixed, places: cores })
 }
 
 fn main() -> Result<()> {
-    let Arguments { measured, out } = Arguments::parse();
+    let Arguments { measured, out, cores } = Arguments::parse();
     let text = std::fs::read_to_string(&measured).with_context(|| measured.display().to_string())?;
     let lines = text.lines().map(serde_json::from_str).collect::<Result<Vec<Measured>, _>>()?;
     ensure!(!lines.is_empty(), "nothing was measured");
-    let here = fitted(&lines)?;
+    let here = fitted(&lines, cores)?;
     println!("this machine: {here:?}\n");
     println!("| ranks | parameters | measured, ms | by the model, ms |\n|---|---|---|---|");
     for line in &lines {
@@ -134,8 +142,7 @@ fn main() -> Result<()> {
         let own = lines.iter().filter(|line| line.elements == elements);
         let seen = own.map(|line| (line.ranks as f64, 1e3 * line.seconds())).collect();
         let label = format!("{elements:.1e} here");
-        here_lines
-            .push(Series::plain(format!("{label}, by the model"), (1..=4).map(model).collect()).style(style));
+        here_lines.push(Series::plain(format!("{label}, model"), (1..=4).map(model).collect()).style(style));
         here_lines.push(Series::dots(format!("{label}, measured"), seen).style(style));
     }
     let ranks = || Axis::new("ranks").log();

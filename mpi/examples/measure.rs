@@ -78,7 +78,7 @@ fn main() -> Result<()> {
             mapped_at_creation: false,
         });
         let mut host = vec![0u32; bytes as usize / 4];
-        let mut times = [const { Vec::new() }; 8];
+        let mut times = [const { Vec::new() }; 9];
         for _ in 0..arguments.steps + 3 {
             world.barrier();
             sharded.step()?;
@@ -103,6 +103,13 @@ fn main() -> Result<()> {
             queue.submit([]);
             let up = start.elapsed();
             wait()?;
+            // And the reduced gradients of the share.
+            world.barrier();
+            let start = Instant::now();
+            queue.write_buffer(&there, 0, bytemuck::cast_slice(&host[..host.len() / ranks]));
+            queue.submit([]);
+            wait()?;
+            let share_up = start.elapsed();
             world.barrier();
             let start = Instant::now();
             let mut encoder = device.create_command_encoder(&Default::default());
@@ -110,11 +117,11 @@ fn main() -> Result<()> {
             queue.submit([encoder.finish()]);
             wait()?;
             let alone = start.elapsed();
-            let all = own.into_iter().chain([down, up, alone]);
+            let all = own.into_iter().chain([down, up, share_up, alone]);
             times.iter_mut().zip(all).for_each(|(times, time)| times.push(time.as_secs_f64() * 1e3));
         }
         let medians = times.map(|times| median(times[3..].to_vec()));
-        let [download, reduce, step, gather, upload, down, up, alone] = medians;
+        let [download, reduce, step, gather, upload, down, up, share_up, alone] = medians;
         if world.rank() == 0 {
             let state = sharded.state_bytes();
             let adapter = adapter::describe(&adapter);
@@ -123,7 +130,7 @@ fn main() -> Result<()> {
                 serde_json::json!({
                     "adapter": adapter, "ranks": ranks, "elements": all.elements(), "state_bytes": state,
                     "download_ms": download, "reduce_ms": reduce, "step_ms": step, "gather_ms": gather,
-                    "upload_ms": upload, "copy_down_ms": down, "copy_up_ms": up, "one_device_step_ms": alone,
+                    "upload_ms": upload, "copy_down_ms": down, "copy_up_ms": up, "copy_share_up_ms": share_up, "one_device_step_ms": alone,
                 })
             );
         }

@@ -47,9 +47,9 @@ impl Default for Sharding {
 /// What the last step took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
-    /// Gradients from the device, and their way to the wire.
+    /// Gradients from the device.
     pub download: Duration,
-    /// What was left of the wait for the other ranks' gradients, and adding them up.
+    /// MPI's time for them, what was left of the wait for the other ranks' ones, and adding them up.
     pub reduce: Duration,
     /// Reduced gradients to the device, the dispatches, and what ranks tell one another between them.
     pub step: Duration,
@@ -247,24 +247,31 @@ impl<C: Config> ShardedOptimizer<C> {
     /// [`Optimizer::step`](wgpu_optim::Optimizer::step), of which the others hear nothing: check options on all ranks alike.
     pub fn step(&mut self) -> Result<(), Error> {
         let start = Instant::now();
-        let on_their_way = self.send_gradients()?;
-        self.timings.download = start.elapsed();
+        let (on_their_way, talking) = self.send_gradients()?;
+        self.timings.download = start.elapsed().saturating_sub(talking);
         let start = Instant::now();
         let reduced = self.reduce(on_their_way)?;
-        self.timings.reduce = start.elapsed();
+        self.timings.reduce = start.elapsed() + talking;
         let start = Instant::now();
-        for (index, values) in reduced {
-            let [_, grad] = &self.places[index];
-            self.queue.write_buffer(&grad.buffer, grad.offset, bytemuck::cast_slice(&values));
+        for (bucket, words) in self.buckets.iter().zip(reduced) {
+            let mut at = 0;
+            for index in bucket.pieces.iter().filter(|index| self.pieces[**index].owner == self.talk.rank()) {
+                let ([_, grad], len) = (&self.places[*index], self.pieces[*index].len);
+                let values = bytemuck::cast_slice(&words[at..at + len]);
+                self.queue.write_buffer(&grad.buffer, grad.offset, values);
+                at += len;
+            }
+            self.talk.give_back(words);
         }
         self.update()?;
         self.timings.step = start.elapsed();
         self.gather(None)
     }
 
-    /// Gradients of each bucket come down while the one before is sent.
-    fn send_gradients(&mut self) -> Result<Vec<OnItsWay>, Error> {
+    /// Gradients of each bucket come down while the one before is sent; with the time that MPI took for itself.
+    fn send_gradients(&mut self) -> Result<(Vec<OnItsWay>, Duration), Error> {
         let mut on_their_way: Vec<OnItsWay> = vec![];
+        let mut talking = Duration::ZERO;
         let ranks = self.talk.ranks();
         let mut coming = self.buckets.first().map(|bucket| self.bring_down(0, bucket, 1, |_| true));
         for index in 0..self.buckets.len() {
@@ -272,35 +279,31 @@ impl<C: Config> ShardedOptimizer<C> {
             let submitted = coming.take();
             coming = self.buckets.get(index + 1).map(|next| self.bring_down(index + 1, next, 1, |_| true));
             let words = self.arrived(index, submitted, bucket.len())?;
+            let start = Instant::now();
             let from = vec![bucket.counts[self.talk.rank()]; ranks];
             on_their_way.push(self.talk.to_each(words, &bucket.counts, &from, "gradients"));
             // MPI goes on with what it is asked about.
             on_their_way.iter_mut().for_each(|bucket| _ = bucket.is_done());
+            talking += start.elapsed();
         }
-        Ok(on_their_way)
+        Ok((on_their_way, talking))
     }
 
-    /// Adds up what came for each piece of the share, in the order of the ranks.
-    fn reduce(&self, on_their_way: Vec<OnItsWay>) -> Result<Vec<(usize, Vec<f32>)>, Error> {
+    /// Adds up what came for the share, in the order of the ranks: of each bucket in the words that come first.
+    fn reduce(&self, on_their_way: Vec<OnItsWay>) -> Result<Vec<Vec<u32>>, Error> {
         let (rank, ranks) = (self.talk.rank(), self.talk.ranks());
         let mut reduced = vec![];
         for (bucket, words) in self.buckets.iter().zip(on_their_way) {
-            let (_, came) = self.talk.finish(words)?;
-            let came: &[f32] = bytemuck::cast_slice(&came);
-            let len = bucket.counts[rank] as usize;
-            let mut sum = came[..len].to_vec();
-            for from in came[len..].chunks(len.max(1)) {
+            let mut came = self.talk.finish(words)?;
+            let (sum, others) =
+                bytemuck::cast_slice_mut::<u32, f32>(&mut came).split_at_mut(bucket.counts[rank] as usize);
+            for from in others.chunks(sum.len().max(1)) {
                 sum.iter_mut().zip(from).for_each(|(sum, value)| *sum += value);
             }
             if self.sharding.reduction == Reduction::Mean && ranks > 1 {
                 sum.iter_mut().for_each(|sum| *sum /= ranks as f32);
             }
-            let mut rest = &sum[..];
-            for index in bucket.pieces.iter().filter(|index| self.pieces[**index].owner == rank) {
-                let (own, after) = rest.split_at(self.pieces[*index].len);
-                reduced.push((*index, own.to_vec()));
-                rest = after;
-            }
+            reduced.push(came);
         }
         Ok(reduced)
     }
@@ -333,15 +336,16 @@ impl<C: Config> ShardedOptimizer<C> {
             let submitted = self.queue.submit([std::mem::replace(&mut encoder, next).finish()]);
             let Some(terms) = self.exchanges.get(stage) else { break };
             let words = match &own {
-                Some(own) => read(&self.device, own, submitted, own.size() as usize / 4)?,
+                Some(own) => read((&self.device, &self.talk), own, submitted, own.size() as usize / 4)?,
                 None => vec![],
             };
-            let (_, came) = self.talk.finish(self.talk.to_all(words, &terms.counts, "terms of norms"))?;
+            let came = self.talk.finish(self.talk.to_all(words, &terms.counts, "terms of norms"))?;
             if let Some((_, all)) = exchange {
                 let ordered: Vec<u32> =
                     terms.order.iter().flat_map(|(at, len)| &came[*at..at + len]).copied().collect();
                 self.queue.write_buffer(all.buffer(), all.offset(), bytemuck::cast_slice(&ordered));
             }
+            self.talk.give_back(came);
         }
         self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(lost)?;
         Ok(())
@@ -368,7 +372,7 @@ impl<C: Config> ShardedOptimizer<C> {
             };
             // Parameters go up while the next bucket is on its way.
             if let Some((index, bucket)) = std::mem::replace(&mut on_its_way, sent) {
-                let (_, came) = self.talk.finish(bucket)?;
+                let came = self.talk.finish(bucket)?;
                 let up = Instant::now();
                 let mut at = 0;
                 // By owner, as pieces are in a bucket; from one rank in that order too.
@@ -381,6 +385,7 @@ impl<C: Config> ShardedOptimizer<C> {
                     }
                     at += piece.len;
                 }
+                self.talk.give_back(came);
                 upload += up.elapsed();
             }
         }
@@ -449,7 +454,9 @@ impl<C: Config> ShardedOptimizer<C> {
         words: usize,
     ) -> Result<Vec<u32>, Error> {
         match submitted {
-            Some(submitted) if words > 0 => read(&self.device, &self.staging[index % 2], submitted, words),
+            Some(submitted) if words > 0 => {
+                read((&self.device, &self.talk), &self.staging[index % 2], submitted, words)
+            }
             _ => Ok(vec![]),
         }
     }
@@ -457,17 +464,18 @@ impl<C: Config> ShardedOptimizer<C> {
 
 /// The first words of a buffer that can be mapped, once a submission is done.
 fn read(
-    device: &wgpu::Device,
+    (device, talk): (&wgpu::Device, &Talk),
     buffer: &wgpu::Buffer,
     submitted: wgpu::SubmissionIndex,
-    words: usize,
+    len: usize,
 ) -> Result<Vec<u32>, Error> {
-    let slice = buffer.slice(..4 * words as u64);
+    let slice = buffer.slice(..4 * len as u64);
     slice.map_async(wgpu::MapMode::Read, |_| ());
     let wait = wgpu::PollType::Wait { submission_index: Some(submitted), timeout: None };
     device.poll(wait).map_err(lost)?;
     let view = slice.get_mapped_range().map_err(lost)?;
-    let words = bytemuck::cast_slice(&view).to_vec();
+    let mut words = talk.take(len);
+    words.copy_from_slice(bytemuck::cast_slice(&view));
     drop(view);
     buffer.unmap();
     Ok(words)

@@ -5,12 +5,15 @@ use crate::error::Error;
 use mpi::ffi::{self, MPI_Comm, MPI_Request};
 use mpi::topology::{Communicator, SimpleCommunicator};
 use mpi::traits::AsRaw;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A group of ranks that only this crate talks in.
 pub struct Talk {
     comm: SimpleCommunicator,
     timeout: Duration,
+    /// Memory that was used before: new one costs more than what is copied into it.
+    spare: Mutex<Vec<Vec<u32>>>,
 }
 
 impl std::fmt::Debug for Talk {
@@ -42,7 +45,22 @@ struct Words {
 impl Talk {
     /// Among the ranks of `world`, which all have to call this.
     pub fn new(world: &impl Communicator, timeout: Duration) -> Self {
-        Self { comm: world.duplicate(), timeout }
+        Self { comm: world.duplicate(), timeout, spare: Mutex::default() }
+    }
+
+    /// So many words, of any value, in memory that was given back if there is some.
+    pub fn take(&self, len: usize) -> Vec<u32> {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let fitting = (0..spare.len()).filter(|at| spare[*at].capacity() >= len);
+        let smallest = fitting.min_by_key(|at| spare[*at].capacity());
+        let mut words = smallest.map(|at| spare.swap_remove(at)).unwrap_or_default();
+        words.resize(len, 0);
+        words
+    }
+
+    /// Memory that is no longer needed.
+    pub fn give_back(&self, words: Vec<u32>) {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(words);
     }
 
     pub fn rank(&self) -> usize {
@@ -60,7 +78,7 @@ impl Talk {
     /// Sends `counts[r]` words to each rank r, one behind the other; `from[r]` come from each.
     pub fn to_each(&self, sent: Vec<u32>, counts: &[i32], from: &[i32], what: &'static str) -> OnItsWay {
         let places = [counts.to_vec(), starts(counts), from.to_vec(), starts(from)];
-        let came = vec![0; from.iter().map(|count| *count as usize).sum()];
+        let came = self.take(from.iter().map(|count| *count as usize).sum());
         let mut words = Words { sent, came, places };
         assert!(words.sent.len() == counts.iter().map(|count| *count as usize).sum::<usize>());
         let mut request = unset();
@@ -86,7 +104,7 @@ impl Talk {
     /// Sends the same words to all; `counts[r]` come from each rank r.
     pub fn to_all(&self, sent: Vec<u32>, counts: &[i32], what: &'static str) -> OnItsWay {
         let places = [vec![], vec![], counts.to_vec(), starts(counts)];
-        let came = vec![0; counts.iter().map(|count| *count as usize).sum()];
+        let came = self.take(counts.iter().map(|count| *count as usize).sum());
         let mut words = Words { sent, came, places };
         assert!(words.sent.len() == counts[self.rank()] as usize);
         let mut request = unset();
@@ -107,11 +125,11 @@ impl Talk {
         OnItsWay { request, is_done: false, words, ranks: self.ranks(), what }
     }
 
-    /// Waits for it: what was sent, and what came.
+    /// Waits for it: what came.
     ///
     /// # Errors
     /// [`Error::NoAnswer`].
-    pub fn finish(&self, mut on_its_way: OnItsWay) -> Result<(Vec<u32>, Vec<u32>), Error> {
+    pub fn finish(&self, mut on_its_way: OnItsWay) -> Result<Vec<u32>, Error> {
         let start = Instant::now();
         while !on_its_way.is_done() {
             if start.elapsed() > self.timeout {
@@ -122,7 +140,8 @@ impl Talk {
             std::thread::yield_now();
         }
         let Words { sent, came, .. } = std::mem::take(&mut on_its_way.words);
-        Ok((sent, came))
+        self.give_back(sent);
+        Ok(came)
     }
 
     /// A text of each rank's, to all.
@@ -131,13 +150,13 @@ impl Talk {
     /// [`Error::NoAnswer`].
     pub fn texts(&self, own: &str, what: &'static str) -> Result<Vec<String>, Error> {
         let bytes = own.as_bytes();
-        let (_, lens) = self.finish(self.to_all(vec![bytes.len() as u32], &vec![1; self.ranks()], what))?;
+        let lens = self.finish(self.to_all(vec![bytes.len() as u32], &vec![1; self.ranks()], what))?;
         let words: Vec<u32> = bytes
             .chunks(4)
             .map(|chunk| chunk.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte)))
             .collect();
         let counts: Vec<i32> = lens.iter().map(|len| len.div_ceil(4) as i32).collect();
-        let (_, all) = self.finish(self.to_all(words, &counts, what))?;
+        let all = self.finish(self.to_all(words, &counts, what))?;
         let text = |(rank, len): (usize, &u32)| {
             let from = starts(&counts)[rank] as usize;
             let words = &all[from..from + counts[rank] as usize];

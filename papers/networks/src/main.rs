@@ -101,7 +101,7 @@ fn run(args: &Args) -> Result<()> {
             ),
             adapter: description.clone(),
             quick: args.quick,
-            seconds: start.elapsed().as_secs_f64(),
+            seconds: store.spent(experiment.name, start.elapsed().as_secs_f64())?,
         };
         println!("{:<18} {:6.1} s  {}", experiment.name, made.seconds, report::verdicts(&findings));
         report::save(&args.out, experiment.name, experiment.title, &findings, made)?;

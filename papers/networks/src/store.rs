@@ -116,6 +116,14 @@ impl Store {
         jobs.iter().map(result).collect()
     }
 
+    /// Seconds that an experiment took in all runs of the program together, with these.
+    pub fn spent(&self, experiment: &str, seconds: f64) -> Result<f64> {
+        let name = format!("seconds of {experiment}");
+        let before = self.read()?.get(&name).and_then(serde_json::Value::as_f64).unwrap_or(0.0);
+        self.keep(&name, (before + seconds).into())?;
+        Ok(before + seconds)
+    }
+
     fn read(&self) -> Result<std::sync::MutexGuard<'_, HashMap<String, serde_json::Value>>> {
         self.known.lock().map_err(|_| anyhow!("a worker died"))
     }
