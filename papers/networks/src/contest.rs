@@ -249,7 +249,7 @@ pub fn verdict(difference: f64, error: f64) -> Verdict {
 pub fn style(method: &str) -> usize {
     let order = ["Adam", "RAdam", "SGDM", "ACClip", "clipped SGDM", "Adam, warm-up", "CClip", "AMSGrad"];
     let others = ["MAdam", "LaMAdam", "LaProp", "AdaMod", "AdaBelief", "LAMB", "AdaBound"];
-    let styles = [1, 3, 4, 3, 6, 5, 7];
+    let styles = [7, 3, 4, 3, 6, 5, 6];
     let first = order.iter().position(|name| *name == method);
     let second = || others.iter().position(|name| *name == method).map(|i| styles[i]);
     first.or_else(second).unwrap_or(0) % STYLES
