@@ -11,4 +11,8 @@ RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps
 cargo test --release --locked --features checkpoint
 cargo test --release --locked --no-default-features --features checkpoint
 cargo run --release --locked --features checkpoint --example digits -- --steps 60
+# For a page: built, not run.
+if [ -d "$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown/lib" ]; then
+    cargo build --release --locked --features browser --target wasm32-unknown-unknown
+fi
 echo "the bridge to burn passes"

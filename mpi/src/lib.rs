@@ -58,7 +58,9 @@ mod checkpoint;
 pub mod deal;
 mod error;
 mod optimizer;
+mod prepare;
 mod talk;
+mod terms;
 
 pub use agree::everyone;
 

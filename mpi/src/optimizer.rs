@@ -1,17 +1,18 @@
 //! The sharded optimizer: gradients down and reduced, one step on the share, parameters to all and up.
 
-use crate::agree::{Lines, compare, together};
+use crate::agree::{compare, together};
 use crate::buckets::{Bucket, buckets};
-use crate::deal::{Piece, Whole, deal};
+use crate::deal::{Piece, Whole};
 use crate::error::Error;
+use crate::prepare::{Built, Prepared, lines};
 use crate::talk::{OnItsWay, Talk};
+use crate::terms::Terms;
 use mpi::topology::Communicator;
-use std::collections::HashMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
-use wgpu_optim::program::{Declared, Limits, Options, Packing, Part, Program, Shape, Tensors};
+use wgpu_optim::program::{Limits, Options};
 use wgpu_optim::rule::Config;
-use wgpu_optim::{BufferRange, GroupId, Optimizer, ParamSet, TensorId};
+use wgpu_optim::{BufferRange, GroupId, Optimizer, ParamSet};
 
 /// What the gradients of ranks become.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,15 +85,6 @@ pub struct ShardedOptimizer<C> {
     timings: Timings,
 }
 
-/// What an exchange brings together.
-#[derive(Debug)]
-struct Terms {
-    /// Words that come from each rank.
-    counts: Vec<i32>,
-    /// Of each tensor in the model's order: where its words begin in what came, and how many they are.
-    order: Vec<(usize, usize)>,
-}
-
 impl<C: Config> ShardedOptimizer<C> {
     /// An optimizer for the groups of `params`, in the order in which they were declared. All ranks of `world` have to call
     /// this, with the same model: rank 0's parameters then go to all.
@@ -162,38 +154,11 @@ impl<C: Config> ShardedOptimizer<C> {
                 own.as_ref().and_then(|part| part.exchanges.get(i)).map_or(0, |exchange| exchange.bytes);
             let told = self.talk.texts(&bytes.to_string(), "how long terms are")?;
             let bytes: usize = told.iter().filter_map(|text| text.parse().ok()).max().unwrap_or(0);
-            self.exchanges.push(self.terms(own.as_ref(), bytes / 4)?);
+            let terms = Terms::new(&self.talk, &self.model, &self.pieces, own.as_ref(), bytes / 4)?;
+            self.exchanges.push(terms);
         }
         self.gather_from_first()?;
         Ok(self)
-    }
-
-    /// Where each rank's terms go: a piece's tiles come from its owner, in the order of that one's share.
-    fn terms(&self, part: Option<&Part>, words: usize) -> Result<Terms, Error> {
-        let tiles: HashMap<&str, usize> = part
-            .iter()
-            .flat_map(|part| &part.tiles)
-            .map(|(name, tiles)| (name.as_str(), *tiles as usize * words))
-            .collect();
-        let mut lens = vec![0usize; self.talk.ranks()];
-        let mut within = HashMap::new();
-        for piece in &self.pieces {
-            let name = piece.name(&self.model);
-            let len = tiles.get(name.as_str()).copied().unwrap_or(0);
-            within.insert(name, (piece.owner, lens[piece.owner], len));
-            lens[piece.owner] += len;
-        }
-        // A rank without a share knows no tiles: it is told.
-        let own = lens[self.talk.rank()].to_string();
-        let told = self.talk.texts(&own, "how many terms there are")?;
-        let counts: Vec<i32> = told.iter().map(|text| text.parse().unwrap_or(0)).collect();
-        let starts = crate::buckets::starts(&counts);
-        let place = |(name, _): &(String, u32)| {
-            let (owner, at, len) = within.get(name).copied().unwrap_or_default();
-            (starts[owner] as usize + at, len)
-        };
-        let order = part.iter().flat_map(|part| &part.tiles).map(place).collect();
-        Ok(Terms { counts, order })
     }
 
     /// The rank's number.
@@ -341,8 +306,7 @@ impl<C: Config> ShardedOptimizer<C> {
             };
             let came = self.talk.finish(self.talk.to_all(words, &terms.counts, "terms of norms"))?;
             if let Some((_, all)) = exchange {
-                let ordered: Vec<u32> =
-                    terms.order.iter().flat_map(|(at, len)| &came[*at..at + len]).copied().collect();
+                let ordered = terms.in_order(&came);
                 self.queue.write_buffer(all.buffer(), all.offset(), bytemuck::cast_slice(&ordered));
             }
             self.talk.give_back(came);
@@ -483,133 +447,4 @@ fn read(
 
 fn lost(error: impl std::fmt::Display) -> Error {
     wgpu_optim::Error::DeviceLost { reason: error.to_string() }.into()
-}
-
-/// What is worked out before anything is made on the device.
-struct Prepared {
-    options: Options,
-    model: Vec<Whole>,
-    pieces: Vec<Piece>,
-    /// All pieces, as one device would have them.
-    whole: Tensors,
-}
-
-impl Prepared {
-    fn new<C: Config>(
-        talk: &Talk,
-        params: &ParamSet,
-        groups: &[C],
-        options: &Options,
-        sharding: &Sharding,
-        limits: &Limits,
-    ) -> Result<Self, Error> {
-        // Tiles are as long on all ranks, whatever their devices are.
-        let kind = match Shape::for_device(limits) {
-            Shape::Long => 0,
-            Shape::Wide(width) => width,
-        };
-        let kinds = talk.texts(&kind.to_string(), "the shape of workgroups")?;
-        let shape = match kinds[0].parse() {
-            Ok(0) | Err(_) => Shape::Long,
-            Ok(width) => Shape::Wide(width),
-        };
-        for (option, given) in [("own_steps", options.own_steps), ("row_masks", options.row_masks.is_some())]
-        {
-            if given {
-                let why = "tensors and rows rest on one device only";
-                return Err(Error::Unsupported { option, why });
-            }
-        }
-        let mut options = options.clone();
-        options.shape.get_or_insert(shape);
-        let model: Vec<Whole> = params
-            .tensors()
-            .iter()
-            .map(|tensor| Whole { name: tensor.name.clone(), shape: tensor.shape.clone() })
-            .collect();
-        let cut = sharding.cut && Program::is_element_wise(groups, &options, limits)?;
-        let pieces = deal(&model, talk.ranks(), cut);
-        let declared = |piece: &Piece| Declared {
-            name: piece.name(&model),
-            shape: piece.shape(&model),
-            group: params.tensors()[piece.tensor].group,
-            own: None,
-        };
-        let declared: Vec<Declared> = pieces.iter().map(declared).collect();
-        let whole = Tensors::lay_out(params.groups(), &declared, &[], Packing::default(), limits)?;
-        Ok(Self { options, model, pieces, whole })
-    }
-}
-
-/// What is made on a rank's device.
-struct Built<C> {
-    places: Vec<[BufferRange; 2]>,
-    share: ParamSet,
-    groups: Vec<GroupId>,
-    optimizer: Optimizer<C>,
-}
-
-impl<C: Config> Built<C> {
-    fn new(
-        rank: usize,
-        (device, queue): (&wgpu::Device, &wgpu::Queue),
-        params: &ParamSet,
-        groups: Vec<C>,
-        Prepared { options, model, pieces, whole }: &Prepared,
-    ) -> Result<Self, Error> {
-        let places = places(params, model, pieces)?;
-        let mut builder = ParamSet::builder();
-        let ids: Vec<GroupId> = params.groups().iter().map(|label| builder.group(label.clone())).collect();
-        for (piece, [param, grad]) in pieces.iter().zip(&places).filter(|(piece, _)| piece.owner == rank) {
-            let group = ids[params.tensors()[piece.tensor].group];
-            builder.external(piece.name(model), piece.shape(model), group, param.clone(), grad.clone());
-        }
-        let share = builder.build(device)?;
-        let program = Program::part(share.layout(), whole, &groups, options, &Limits::of(device))?;
-        let optimizer = Optimizer::of_program(device, queue, &share, program, groups, options.wrappers)?;
-        Ok(Self { places, share, groups: ids, optimizer })
-    }
-}
-
-/// What has to be the same on all ranks, line by line.
-fn lines<C: Config>(params: &ParamSet, groups: &[C], options: &Options, sharding: &Sharding) -> Lines {
-    let mut lines: Lines = vec![("library version".into(), env!("CARGO_PKG_VERSION").into())];
-    for tensor in params.tensors() {
-        let value = format!("shape {:?} in group {}", tensor.shape, tensor.group);
-        lines.push((format!("tensor '{}'", tensor.name), value));
-    }
-    for (label, group) in params.groups().iter().zip(groups) {
-        let rule = group.rule();
-        lines.push((format!("rule of group '{label}'"), rule.spec().name.into()));
-        lines.push((format!("options of group '{label}'"), rule.to_json().to_string()));
-    }
-    let text = serde_json::to_string(options).unwrap_or_default();
-    lines.push(("options around the rule".into(), text));
-    let Sharding { reduction, cut, bucket, timeout: _ } = sharding;
-    lines.push(("sharding".into(), format!("{reduction:?}, cut {cut}, buckets of {bucket}")));
-    let limits = Limits::default();
-    // What every rank would do alone, on the same device.
-    let program = Program::new(params.layout(), groups, options, &limits);
-    let hash = program.map_or_else(|error| error.to_string(), |program| format!("{:016x}", program.hash()));
-    lines.push(("program of the whole model".into(), hash));
-    lines
-}
-
-/// Where the pieces of a model's tensors are: parameters and gradients.
-fn places(params: &ParamSet, model: &[Whole], pieces: &[Piece]) -> Result<Vec<[BufferRange; 2]>, Error> {
-    let place = |piece: &Piece| {
-        let name = &model[piece.tensor].name;
-        let unknown =
-            || wgpu_optim::Error::UnknownHandle { what: "tensor", index: piece.tensor, count: model.len() };
-        let id: TensorId = params.find(name).ok_or_else(unknown)?;
-        let of = |slice: wgpu::BufferSlice<'_>, role: &'static str| {
-            use wgpu::BufferUsages as Usage;
-            if !slice.buffer().usage().contains(Usage::COPY_SRC | Usage::COPY_DST) {
-                return Err(Error::Buffer { tensor: name.clone(), role });
-            }
-            Ok(BufferRange::new(slice.buffer(), slice.offset() + 4 * piece.first as u64))
-        };
-        Ok([of(params.param(id)?, "parameter")?, of(params.grad(id)?, "gradient")?])
-    };
-    pieces.iter().map(place).collect()
 }
