@@ -118,6 +118,7 @@ impl Program {
     }
 
     /// All that persists of one tensor alone: its slots and, where it counts its own steps, its counts.
+    #[cfg(feature = "wgpu")]
     pub(crate) fn of_tensor(&self, tensor: usize) -> Vec<Slice> {
         let slots = self.slots.iter().filter(|slot| is_kept(slot));
         let slots = slots.flat_map(|slot| self.slot_slices(&self.tensors[tensor], slot));
