@@ -5,7 +5,7 @@ use crate::methods::{Method, named};
 use crate::store::{Job, Store};
 use crate::tasks::{Task, Tasks};
 use anyhow::{Context, Result};
-use wgpu_optim_papers::charts::{Axis, Panel, STYLES, Series};
+use wgpu_optim_papers::charts::{Axis, Chart, Panel, STYLES, Series};
 use wgpu_optim_papers::harness::report::{Claim, Table, Verdict, number, plus_minus};
 use wgpu_optim_papers::harness::stats::{mean, standard_error};
 use wgpu_optim_papers::replicas::{curve, paired};
@@ -162,7 +162,7 @@ impl Contest {
     }
 
     /// The loss over the steps, each at its best rate.
-    pub fn over_steps(&self) -> Panel {
+    fn over_steps(&self) -> Panel {
         let (steps, _) = self.task.size(false);
         let line = |outcome: &Outcome| {
             let at = |part: usize| (part as f64 + 0.5) * steps as f64 / PARTS as f64;
@@ -180,7 +180,7 @@ impl Contest {
     }
 
     /// The test loss over the rate.
-    pub fn over_rates(&self) -> Panel {
+    fn over_rates(&self) -> Panel {
         let line = |outcome: &Outcome| {
             let points = outcome.search.iter().map(|(rate, loss)| (*rate, *loss)).collect();
             Series::line(outcome.method.name, points).style(style(outcome.method.name))
@@ -194,7 +194,7 @@ impl Contest {
         Panel::new(self.task.name(), Axis::new("learning rate").log(), y, series)
     }
 
-    pub fn rows(&self, table: &mut Table) {
+    fn rows(&self, table: &mut Table) {
         for outcome in &self.outcomes {
             for measure in [Measure::TrainLoss, Measure::TestLoss, Measure::Accuracy] {
                 let values: Vec<f64> = outcome.runs.iter().map(|run| measure.of(run)).collect();
@@ -212,7 +212,7 @@ impl Contest {
     }
 
     /// A line for the notes.
-    pub fn told(&self, store: &Store) -> String {
+    fn told(&self, store: &Store) -> String {
         let (steps, examples) = self.task.size(store.quick);
         format!(
             "{}: {}; {steps} steps, batches of {examples}, {} seeds",
@@ -223,9 +223,32 @@ impl Contest {
     }
 }
 
-/// The table that contests write their rows into.
-pub fn table(name: &str) -> Table {
-    Table::new(name, &["task", "method", "rate", "measure", "mean", "standard_error", "seeds"])
+/// What some contests show together.
+pub struct Shown {
+    /// Loss over steps, loss over rates.
+    pub charts: Vec<Chart>,
+    pub table: Table,
+    /// What was trained, for the notes.
+    pub told: String,
+}
+
+/// The pictures and the table of contests, called `name`; the picture over rates is called `rates`.
+pub fn shown(store: &Store, contests: &[Contest], (name, rates): (&str, &str), columns: usize) -> Shown {
+    let chart = |name: &str, title: &str, panel: fn(&Contest) -> Panel| Chart {
+        name: name.into(),
+        title: title.into(),
+        columns,
+        panels: contests.iter().map(panel).collect(),
+    };
+    let columns = ["task", "method", "rate", "measure", "mean", "standard_error", "seeds"];
+    let mut table = Table::new(name, &columns);
+    contests.iter().for_each(|contest| contest.rows(&mut table));
+    let told: Vec<String> = contests.iter().map(|contest| contest.told(store)).collect();
+    let charts = vec![
+        chart(name, "Training loss at each method's best rate", Contest::over_steps),
+        chart(rates, "Test loss over the learning rate", Contest::over_rates),
+    ];
+    Shown { charts, table, told: told.join(". ") }
 }
 
 /// Behind every contest.

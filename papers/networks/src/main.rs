@@ -84,8 +84,8 @@ fn run(args: &Args) -> Result<()> {
         leave(130);
     })?;
     let mut store = Store::open(&runs, labs, args.quick)?;
-    let hours: u64 = wanted.iter().map(|experiment| (experiment.weight)(&store)).sum();
-    println!("about    {:.0} minutes if nothing is known yet", hours as f64 / 6e4 / threads as f64);
+    let milliseconds: u64 = wanted.iter().map(|experiment| (experiment.weight)(&store)).sum();
+    println!("about    {:.0} minutes if nothing is known yet", milliseconds as f64 / 6e4 / threads as f64);
     for experiment in wanted {
         let start = Instant::now();
         store.start(experiment.name)?;

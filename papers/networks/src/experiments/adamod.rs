@@ -1,7 +1,7 @@
 //! AdaMod, figures 1 to 5 and 7, tables 2 to 5: translation without warm-up, learning rates over time, images, an LSTM.
 
 use super::Experiment;
-use crate::contest::{self, Contest, Measure, RULES, verdict};
+use crate::contest::{self, Contest, Measure, RULES, Shown, verdict};
 use crate::data::Backwards;
 use crate::lab::{Lab, Trainer, train};
 use crate::methods::named;
@@ -100,42 +100,28 @@ fn run(store: &Store, tasks: &Tasks) -> Result<Findings> {
             TestLoss,
         )?,
     ];
-    let chart = |name: &str, title: &str, panel: fn(&Contest) -> _| Chart {
-        name: name.into(),
-        title: title.into(),
+    let Shown { mut charts, table, told } =
+        contest::shown(store, &contests, ("networks-adamod", "networks-adamod-over-rates"), 3);
+    charts.push(Chart {
+        name: "networks-adamod-histograms".into(),
+        title: format!(
+            "Learning rates of all parameters during training, {}, rate {}",
+            Task::Backwards.name(),
+            number(rate)
+        ),
         columns: 3,
-        panels: contests.iter().map(panel).collect(),
-    };
-    let mut table = contest::table("networks-adamod");
-    contests.iter().for_each(|contest| contest.rows(&mut table));
-    let told: Vec<String> = contests.iter().map(|contest| contest.told(store)).collect();
+        panels: LOOKED_AT.iter().zip(&rates).map(|(method, rates)| histogram(method, rates)).collect(),
+    });
     Ok(Findings {
         claims,
-        charts: vec![
-            chart("networks-adamod", "Training loss at each method's best rate", Contest::over_steps),
-            chart("networks-adamod-over-rates", "Test loss over the learning rate", Contest::over_rates),
-            Chart {
-                name: "networks-adamod-histograms".into(),
-                title: format!(
-                    "Learning rates of all parameters during training, {}, rate {}",
-                    Task::Backwards.name(),
-                    number(rate)
-                ),
-                columns: 3,
-                panels: LOOKED_AT
-                    .iter()
-                    .zip(&rates)
-                    .map(|(method, rates)| histogram(method, rates))
-                    .collect(),
-            },
-        ],
+        charts,
         tables: vec![table],
         notes: format!(
             "{}. {RULES} beta2 0.98; AdaMod with beta3 = 0.99, whose memory is as large a part of these runs as 0.9999's is \
              of the paper's. Learning rates: what m is multiplied by, rate / (sqrt(v) + eps) with both corrections, and for \
              AdaMod the smaller of that and its bound; at {}, the best rate of Adam with warm-up. IWSLT, WMT, CIFAR and Penn \
              Treebank are not repeated: their place is taken by tasks of this size.",
-            told.join(". "),
+            told,
             number(rate)
         ),
     })

@@ -1,12 +1,11 @@
 //! ACClip, figures 1 and 3, tables 2 and 3: clipped methods, SGD and Adam on attention and on convolutions.
 
 use super::Experiment;
-use crate::contest::{self, Contest, Measure, RULES};
+use crate::contest::{self, Contest, Measure, RULES, Shown};
 use crate::models::Norm;
 use crate::store::Store;
 use crate::tasks::{Task, Tasks};
 use anyhow::Result;
-use wgpu_optim_papers::charts::Chart;
 use wgpu_optim_papers::harness::report::Findings;
 
 pub const EXPERIMENT: Experiment = Experiment {
@@ -80,27 +79,17 @@ fn run(store: &Store, tasks: &Tasks) -> Result<Findings> {
             (Accuracy, 0.5),
         )?,
     ];
-    let chart = |name: &str, title: &str, panel: fn(&Contest) -> _| Chart {
-        name: name.into(),
-        title: title.into(),
-        columns: 3,
-        panels: contests.iter().map(panel).collect(),
-    };
-    let mut table = contest::table("networks-clipping");
-    contests.iter().for_each(|contest| contest.rows(&mut table));
-    let told: Vec<String> = contests.iter().map(|contest| contest.told(store)).collect();
+    let Shown { charts, table, told } =
+        contest::shown(store, &contests, ("networks-clipping", "networks-clipping-rates"), 3);
     Ok(Findings {
         claims,
-        charts: vec![
-            chart("networks-clipping", "Training loss at each method's best rate", Contest::over_steps),
-            chart("networks-clipping-rates", "Test loss over the learning rate", Contest::over_rates),
-        ],
+        charts,
         tables: vec![table],
         notes: format!(
             "{}. {RULES} SGD clipped: momentum 0.9, norm at most 0.25. CClip: each coordinate at most 0.01. ACClip as in \
              the paper (alpha 1, beta1 0.9, beta2 0.99, eps 1e-5). BERT, SQuAD and Transformer-XL are not repeated: \
              these are networks of a thousandth of their size.",
-            told.join(". ")
+            told
         ),
     })
 }

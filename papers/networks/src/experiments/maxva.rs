@@ -1,7 +1,7 @@
 //! MaxVA, tables 1 to 3, figures 4 and 5: images, translation, fine-tuning, large batches.
 
 use super::Experiment;
-use crate::contest::{self, Contest, Measure, RULES, style, verdict};
+use crate::contest::{self, Contest, Measure, RULES, Shown, style, verdict};
 use crate::lab::PARTS;
 use crate::models::Norm;
 use crate::store::Store;
@@ -85,33 +85,23 @@ fn run(store: &Store, tasks: &Tasks) -> Result<Findings> {
         claims.push(large.claim("MaxVA, figure 5", &claim, paper, pair, TrainLoss)?);
     }
     claims.push(larger_rate(large)?);
-    let chart = |name: &str, title: &str, panel: fn(&Contest) -> _| Chart {
-        name: name.into(),
-        title: title.into(),
+    let Shown { mut charts, table, told } =
+        contest::shown(store, &contests, ("networks-maxva", "networks-maxva-rates"), 2);
+    charts.push(Chart {
+        name: "networks-maxva-steps".into(),
+        title: "Mean |change of a parameter| in a step, at each method's best rate".into(),
         columns: 2,
-        panels: contests.iter().map(panel).collect(),
-    };
-    let mut table = contest::table("networks-maxva");
-    contests.iter().for_each(|contest| contest.rows(&mut table));
-    let told: Vec<String> = contests.iter().map(|contest| contest.told(store)).collect();
+        panels: vec![sizes(authors), sizes(backwards)],
+    });
     Ok(Findings {
         claims,
-        charts: vec![
-            chart("networks-maxva", "Training loss at each method's best rate", Contest::over_steps),
-            chart("networks-maxva-rates", "Test loss over the learning rate", Contest::over_rates),
-            Chart {
-                name: "networks-maxva-steps".into(),
-                title: "Mean |change of a parameter| in a step, at each method's best rate".into(),
-                columns: 2,
-                panels: vec![sizes(authors), sizes(backwards)],
-            },
-        ],
+        charts,
         tables: vec![table],
         notes: format!(
             "{}. {RULES} beta 0.98 for all, beta_min 0.5 for MaxVA; no weight decay, no AMSGrad. LAMB with weight decay \
              0.01. Downstream scores of what was pre-trained with large batches (SQuAD, MNLI) cannot be tested at this \
              size and are left out.",
-            told.join(". ")
+            told
         ),
     })
 }

@@ -1,7 +1,7 @@
 //! RAdam, figures 1 and 2, tables 1 and 3: Adam with and without warm-up, and RAdam, on Transformers and an LSTM.
 
 use super::Experiment;
-use crate::contest::{self, Contest, Measure, RULES, verdict};
+use crate::contest::{self, Contest, Measure, RULES, Shown, verdict};
 use crate::data::Data;
 use crate::lab::{Lab, Trainer};
 use crate::methods::named;
@@ -87,40 +87,30 @@ fn run(store: &Store, tasks: &Tasks) -> Result<Findings> {
             TestLoss,
         )?,
     ];
-    let chart = |name: &str, title: &str, panel: fn(&Contest) -> _| Chart {
-        name: name.into(),
-        title: title.into(),
+    let Shown { mut charts, table, told } =
+        contest::shown(store, &contests, ("networks-radam", "networks-radam-rates"), 3);
+    charts.push(Chart {
+        name: "networks-radam-steps".into(),
+        title: format!(
+            "Post-norm, rate {}: gradients (above) and updates (below) in the first steps",
+            number(rate)
+        ),
         columns: 3,
-        panels: contests.iter().map(panel).collect(),
-    };
-    let mut table = contest::table("networks-radam");
-    contests.iter().for_each(|contest| contest.rows(&mut table));
-    let told: Vec<String> = contests.iter().map(|contest| contest.told(store)).collect();
+        panels: [0, 1]
+            .iter()
+            .flat_map(|what| (0..ALL.len()).map(|method| (method, *what)).collect::<Vec<_>>())
+            .map(|(method, what)| histogram(ALL[method], &seen[method], what))
+            .collect(),
+    });
     Ok(Findings {
         claims,
-        charts: vec![
-            chart("networks-radam", "Training loss at each method's best rate", Contest::over_steps),
-            chart("networks-radam-rates", "Test loss over the learning rate", Contest::over_rates),
-            Chart {
-                name: "networks-radam-steps".into(),
-                title: format!(
-                    "Post-norm, rate {}: gradients (above) and updates (below) in the first steps",
-                    number(rate)
-                ),
-                columns: 3,
-                panels: [0, 1]
-                    .iter()
-                    .flat_map(|what| (0..ALL.len()).map(|method| (method, *what)).collect::<Vec<_>>())
-                    .map(|(method, what)| histogram(ALL[method], &seen[method], what))
-                    .collect(),
-            },
-        ],
+        charts,
         tables: vec![table],
         notes: format!(
             "{}. {RULES} The histograms are of the post-norm Transformer at {}, the best rate of Adam with warm-up, all \
              methods, {} seeds. Translation and the One Billion Word corpus are not repeated: a text of four million \
              letters and models of a thousandth of the size stand for them.",
-            told.join(". "),
+            told,
             number(rate),
             contest::seeds(store)
         ),
