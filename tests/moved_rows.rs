@@ -22,14 +22,14 @@ const TENSORS: [(&str, usize, &[usize]); 4] =
 #[derive(Debug, Clone, Copy)]
 enum Case {
     /// In arenas, for a CPU.
-    Runs,
+    OnCpu,
     /// In arenas, for a GPU.
-    Neighbours,
+    OnGpu,
     /// In the host's buffers, beside every vec4.
     Apart,
 }
 
-const CASES: [Case; 3] = [Case::Runs, Case::Neighbours, Case::Apart];
+const CASES: [Case; 3] = [Case::OnCpu, Case::OnGpu, Case::Apart];
 
 /// Old rows for new ones: pruned, cloned, reordered, from nowhere, with slots as at the start.
 fn lists() -> Vec<Vec<u32>> {
@@ -104,7 +104,7 @@ struct Moved {
 }
 
 fn prepare(gpu: &Gpu, case: Case) -> Moved {
-    let limits = Limits { software: matches!(case, Case::Runs), ..Limits::of(&gpu.device) };
+    let limits = Limits { software: matches!(case, Case::OnCpu), ..Limits::of(&gpu.device) };
     let lists = lists();
     let before: Vec<usize> = TENSORS.iter().map(|(_, rows, _)| *rows).collect();
     let after: Vec<usize> = lists.iter().map(Vec::len).collect();
@@ -255,19 +255,22 @@ const MUTANTS: &[(&str, &str)] = &[
     ("(chunk.width >= OF_SLOT && named >= FRESH)", "false"),
     ("- chunk.old_first", "+ chunk.old_first + 1u"),
     ("new_words[chunk.to + i] = old_words[chunk.start + at];", "new_words[chunk.to + i] = old_words[at];"),
-    ("let down = LANES / width;", "let down = 0u;"),
-    ("let right = LANES % width;", "let right = 0u;"),
-    ("let down = 4u * ALONG / width;", "let down = 0u;"),
-    ("let right = 4u * ALONG % width;", "let right = 4u;"),
+    ("let down = SIDE / width;", "let down = 0u;"),
+    ("let right = SIDE % width;", "let right = 0u;"),
+    ("let length = (chunk.count + LANES / SIDE - 1u)", "let length = (chunk.count - 1u)"),
+    ("min((lane / SIDE + 1u) * length, chunk.count)", "(lane / SIDE + 1u) * length - 1u"),
+    ("var i = lane / SIDE * length + lane % SIDE;", "var i = lane / SIDE * length + lane;"),
+    ("i += SIDE", "i += 1u"),
+    ("if (known != row) {", "if (known == row) {"),
+    ("let down = 4u * LANES / width;", "let down = 0u;"),
+    ("let right = 4u * LANES % width;", "let right = 4u;"),
     ("column -= width;", "column -= width - 1u;"),
     ("row += 1u;", ""),
-    ("var i = lane * ACROSS;", "var i = lane;"),
-    ("i += ALONG;", "i += 1u;"),
-    ("if (known != row) {", "if (known == row) {"),
+    ("i += LANES", "i += 1u"),
     ("column + 4u <= width && ", ""),
-    ("if (held_at != quad) {", "if (false) {"),
-    ("held_at = quad + 1u;", "held_at = quad;"),
-    ("let word = chunk.start + at;\n                let quad", "let word = at;\n                let quad"),
+    ("let at = taken_from(chunk, row) + column;", "let at = taken_from(chunk, row);"),
+    ("old_words[(word + 3u) / 4u]", "old_words[word / 4u]"),
+    ("four_from(chunk.start + at)", "four_from(at)"),
     ("let odd = select(low, vec4<u32>(low.yzw, high.x), (by & 1u) != 0u);", "let odd = low;"),
     ("let next = select(high.xy, high.yz, (by & 1u) != 0u);", "let next = high.xy;"),
     ("return select(odd, vec4<u32>(odd.zw, next), (by & 2u) != 0u);", "return odd;"),

@@ -1,4 +1,5 @@
-// gather_single.wgsl: words one by one, wherever they lie.
+// gather_single.wgsl: words one by one, wherever they lie. Generated: how many invocations stand side by side (`SIDE`): all of
+// them on GPUs; eight on CPUs, which take as many at once, so that what is next in memory is next in time.
 
 @group(0) @binding(2) var<storage, read> old_words: array<u32>;
 @group(0) @binding(3) var<storage, read_write> new_words: array<u32>;
@@ -15,13 +16,23 @@ fn gather_rows(
     }
     let chunk = chunks[index];
     let width = chunk.width & ~OF_SLOT;
+    let length = (chunk.count + LANES / SIDE - 1u) / (LANES / SIDE);
+    let end = min((lane / SIDE + 1u) * length, chunk.count);
+    var i = lane / SIDE * length + lane % SIDE;
     // No division for each word: CPUs take one lane after another through it.
-    var row = (chunk.first + lane) / width;
-    var column = (chunk.first + lane) % width;
-    let down = LANES / width;
-    let right = LANES % width;
-    for (var i = lane; i < chunk.count; i += LANES) {
-        let at = taken_from(chunk, row) + column;
+    var row = (chunk.first + i) / width;
+    var column = (chunk.first + i) % width;
+    let down = SIDE / width;
+    let right = SIDE % width;
+    // The row that was looked up last.
+    var known = 0xffffffffu;
+    var begins = 0u;
+    for (; i < end; i += SIDE) {
+        if (known != row) {
+            known = row;
+            begins = taken_from(chunk, row);
+        }
+        let at = begins + column;
         if (at < chunk.old_count) {
             new_words[chunk.to + i] = old_words[chunk.start + at];
         }

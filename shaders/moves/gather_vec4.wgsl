@@ -1,5 +1,5 @@
-// gather_vec4.wgsl: four words at a time. New words start at a vec4, old ones anywhere: most rows do not start at one.
-// Generated: how far the vec4 of an invocation lie apart (`ALONG`) and those of neighbours (`ACROSS`).
+// gather_vec4.wgsl: four words at a time, as GPUs read memory. New words start at a vec4, old ones anywhere: most rows do not
+// start at one.
 
 @group(0) @binding(2) var<storage, read> old_words: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> new_words: array<vec4<u32>>;
@@ -16,44 +16,19 @@ fn gather_rows(
     }
     let chunk = chunks[index];
     let width = chunk.width & ~OF_SLOT;
-    let quads = (chunk.count + 3u) / 4u;
-    var i = lane * ACROSS;
-    var row = (chunk.first + 4u * i) / width;
-    var column = (chunk.first + 4u * i) % width;
-    let down = 4u * ALONG / width;
-    let right = 4u * ALONG % width;
-    // The row that was looked up last, and the vec4 that was read last: neighbours need the same.
-    var known = row;
-    var begins = taken_from(chunk, row);
-    var held_at = 0xffffffffu;
-    var held = vec4<u32>();
-    for (var turn = 0u; turn < QUADS / LANES; turn += 1u) {
-        if (i < quads) {
-            if (known != row) {
-                known = row;
-                begins = taken_from(chunk, row);
-            }
-            let at = begins + column;
-            let inside = at < chunk.old_count && chunk.old_count - at >= 4u;
-            // A chunk that ends inside a vec4 ends with its tensor, and so with a row.
-            if (column + 4u <= width && inside) {
-                let word = chunk.start + at;
-                let quad = word / 4u;
-                if (held_at != quad) {
-                    held = old_words[quad];
-                }
-                let low = held;
-                held_at = quad;
-                if (word % 4u != 0u) {
-                    held_at = quad + 1u;
-                    held = old_words[held_at];
-                }
-                new_words[chunk.to / 4u + i] = shifted(low, held, word % 4u);
-            } else {
-                move_apart(chunk, i, min(chunk.count - 4u * i, 4u), row, column);
-            }
+    var row = (chunk.first + 4u * lane) / width;
+    var column = (chunk.first + 4u * lane) % width;
+    let down = 4u * LANES / width;
+    let right = 4u * LANES % width;
+    for (var i = lane; 4u * i < chunk.count; i += LANES) {
+        let at = taken_from(chunk, row) + column;
+        let inside = at < chunk.old_count && chunk.old_count - at >= 4u;
+        // A chunk that ends inside a vec4 ends with its tensor, and so with a row.
+        if (column + 4u <= width && inside) {
+            new_words[chunk.to / 4u + i] = four_from(chunk.start + at);
+        } else {
+            move_apart(chunk, i, min(chunk.count - 4u * i, 4u), row, column);
         }
-        i += ALONG;
         row += down;
         column += right;
         if (column >= width) {
@@ -63,8 +38,11 @@ fn gather_rows(
     }
 }
 
-// Four words of eight.
-fn shifted(low: vec4<u32>, high: vec4<u32>, by: u32) -> vec4<u32> {
+// Four words from one on, of one vec4 or two.
+fn four_from(word: u32) -> vec4<u32> {
+    let by = word % 4u;
+    let low = old_words[word / 4u];
+    let high = old_words[(word + 3u) / 4u];
     let odd = select(low, vec4<u32>(low.yzw, high.x), (by & 1u) != 0u);
     let next = select(high.xy, high.yz, (by & 1u) != 0u);
     return select(odd, vec4<u32>(odd.zw, next), (by & 2u) != 0u);

@@ -11,27 +11,26 @@ const OF_SLOT: u32 = 1 << 31;
 /// Elements of a chunk.
 const CHUNK: u64 = 4096;
 
-macro_rules! quads {
-    ($apart:literal) => {
+macro_rules! single {
+    ($side:literal) => {
         concat!(
             include_str!("../../../shaders/moves/gather.wgsl"),
-            "const QUADS: u32 = 1024u;\n",
-            $apart,
-            "\n",
-            include_str!("../../../shaders/moves/gather_vec4.wgsl")
+            "const SIDE: u32 = ",
+            $side,
+            "u;\n",
+            include_str!("../../../shaders/moves/gather_single.wgsl")
         )
     };
 }
 
-const SINGLE: &str = concat!(
+const SINGLE: &str = single!("64");
+/// A CPU takes eight invocations at once, and one word as fast as another.
+const ON_CPU: &str = single!("8");
+const QUADS: &str = concat!(
     include_str!("../../../shaders/moves/gather.wgsl"),
     "\n",
-    include_str!("../../../shaders/moves/gather_single.wgsl")
+    include_str!("../../../shaders/moves/gather_vec4.wgsl")
 );
-/// Neighbours take neighbouring vec4, as GPUs read memory.
-const NEIGHBOURS: &str = quads!("const ALONG: u32 = 64u;\nconst ACROSS: u32 = 1u;\n");
-/// Each takes a run of them, as CPUs do.
-const RUNS: &str = quads!("const ALONG: u32 = 1u;\nconst ACROSS: u32 = 16u;\n");
 
 /// Chunks of a pass to be, their places counted from the start of their buffers.
 struct Draft {
@@ -228,7 +227,8 @@ impl<'a> Plan<'a> {
         let ends = |side: Side<'_>, slice: Slice| {
             side.program.buffers[slice.buffer as usize].size.is_multiple_of(VEC4)
         };
-        let quads = to.offset.is_multiple_of(VEC4)
+        let quads = !self.limits.software
+            && to.offset.is_multiple_of(VEC4)
             && alignment.is_multiple_of(VEC4)
             && ends(self.old, from)
             && ends(self.new, to);
@@ -339,9 +339,9 @@ impl<'a> Plan<'a> {
             let chunks: Vec<_> = chunks.into_iter().map(relative).collect();
             let workgroups = fold(chunks.len() as u64, limit).into();
             let wgsl = match (quads, self.limits.software) {
-                (false, _) => SINGLE,
-                (true, false) => NEIGHBOURS,
-                (true, true) => RUNS,
+                (true, _) => QUADS,
+                (false, false) => SINGLE,
+                (false, true) => ON_CPU,
             };
             moves.passes.push(Gather { wgsl, chunks, list, rows, from, to, workgroups });
         }
