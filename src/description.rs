@@ -2,9 +2,12 @@
 //! ours.
 
 use crate::error::Error;
-use crate::program::{Clock, Declared, Limits, Options, Packing, Place, Program, Shape, Tensors};
+use crate::program::{
+    Clock, Declared, Limits, Options, Packing, Place, Program, RowMasks, Shape, Slice, Tensors,
+};
 use crate::rule::{AnyRule, Config};
 use crate::rules::Setup;
+use crate::state::{Change, Moves, Side};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -37,7 +40,7 @@ use serde_json::{Map, Value};
 /// | `groups` | `{"name", …}` with options of the rule that differ for this group; by default one, called `all` |
 /// | `buffers` | sizes in bytes of the host's own buffers, which places count from 0 |
 /// | `packing` | [`Packing`], `bindable` or `tight` |
-/// | `label`, `shape`, `tile`, `state_buffers`, `steps_ahead` | as in [`Options`] |
+/// | `label`, `shape`, `tile`, `state_buffers`, `steps_ahead`, `own_steps`, `row_masks` | as in [`Options`] |
 #[derive(Debug, Clone)]
 pub struct Description {
     /// The tensors, laid out.
@@ -46,6 +49,8 @@ pub struct Description {
     pub program: Program,
     /// The host's side of the steps.
     pub clock: Clock<AnyRule>,
+    /// Of the device that it is for.
+    pub limits: Limits,
 }
 
 #[derive(Deserialize)]
@@ -64,10 +69,24 @@ struct Frame {
     tile: Option<u32>,
     state_buffers: Option<usize>,
     steps_ahead: Option<u32>,
+    #[serde(default)]
+    own_steps: bool,
+    row_masks: Option<RowMasks>,
 }
 
-const KEYS: [&str; 9] =
-    ["tensors", "groups", "buffers", "packing", "label", "shape", "tile", "state_buffers", "steps_ahead"];
+const KEYS: [&str; 11] = [
+    "tensors",
+    "groups",
+    "buffers",
+    "packing",
+    "label",
+    "shape",
+    "tile",
+    "state_buffers",
+    "steps_ahead",
+    "own_steps",
+    "row_masks",
+];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,11 +132,21 @@ impl Description {
         let declared =
             declared.collect::<Result<Vec<_>, String>>().map_err(|reason| malformed(&name, reason))?;
         let tensors = Tensors::lay_out(&labels, &declared, &frame.buffers, frame.packing, limits)?;
-        let Frame { label, shape, tile, state_buffers, steps_ahead, .. } = frame;
-        let made = Options { label, shape, tile, state_buffers, steps_ahead, wrappers, ..Options::default() };
+        let Frame { label, shape, tile, state_buffers, steps_ahead, own_steps, row_masks, .. } = frame;
+        let made = Options {
+            label,
+            shape,
+            tile,
+            state_buffers,
+            steps_ahead,
+            own_steps,
+            row_masks,
+            wrappers,
+            ..Options::default()
+        };
         let program = Program::new(&tensors, &groups, &made, limits)?;
         let clock = Clock::new(&program, groups, wrappers)?;
-        Ok(Self { tensors, program, clock })
+        Ok(Self { tensors, program, clock, limits: *limits })
     }
 
     /// Changes options of a group's rule, from the next step on, which checks what concerns all groups.
@@ -160,6 +189,38 @@ impl Description {
             || format!("group \"{label}\": there is no number \"{number}\"; there are {}", known.join(", "));
         let name = name.ok_or_else(|| Error::Json { name: optimizer.clone(), reason: unknown() })?;
         group.set(name, value).map_err(|refusal| Error::Config { group: label, refusal })
+    }
+
+    /// Starts again, as before the first step, with the parameters, options and rates as they are: all tensors, or one of those
+    /// that count their own steps. What to write on the device before the next step.
+    ///
+    /// # Errors
+    /// As [`Clock::start_anew`], for one tensor.
+    pub fn reset(&mut self, tensor: Option<usize>) -> Result<Vec<(Slice, Vec<u32>)>, Error> {
+        let slices = match tensor {
+            Some(tensor) => {
+                self.clock.start_anew(tensor)?;
+                self.program.of_tensor(tensor)
+            }
+            None => {
+                self.clock.restart();
+                self.program.persistent().into_iter().flat_map(|words| words.slices).collect()
+            }
+        };
+        Ok(slices.into_iter().map(|slice| (slice, self.program.first_words(&slice))).collect())
+    }
+
+    /// What takes a run over from another set of tensors: what to copy and to dispatch on the device, and the clock to go on
+    /// with once that is recorded. See [`Moves::between`].
+    ///
+    /// # Errors
+    /// As [`Moves::between`].
+    pub fn moves_from(&self, old: &Self, changes: &[Change]) -> Result<(Moves, Clock<AnyRule>), Error> {
+        let side = |of| {
+            let Self { program, tensors, .. }: &Self = of;
+            Side { program, tensors }
+        };
+        Moves::between((side(old), &old.clock), (side(self), &self.clock), changes, &self.limits)
     }
 
     /// Changes numbers of what stands around the rule, from the next step on, which checks them.
@@ -248,6 +309,33 @@ mod tests {
             assert!(of(rest).contains(message), "{rest}: {}", of(rest));
         }
         assert!(error("{}").contains("\"optimizer\" is missing") && error("[").contains("EOF"));
+    }
+
+    #[test]
+    fn tensors_and_rows_rest() {
+        let text = |options: &str| {
+            format!(r#"{{"optimizer": "adam", {options} "tensors": [{{"name": "w", "shape": [33, 3]}}]}}"#)
+        };
+        let made = |options: &str| Description::from_json(&text(options), &Limits::default()).unwrap();
+        let mut own = made(r#""own_steps": true,"#);
+        own.clock.skip(0).unwrap();
+        assert!(own.clock.skip(1).is_err());
+        let of_one: Vec<Slice> = own.reset(Some(0)).unwrap().into_iter().map(|(slice, _)| slice).collect();
+        assert_eq!(of_one, own.program.of_tensor(0));
+        assert!(own.reset(Some(1)).unwrap_err().to_string().contains("which has 1"));
+        let mask = made(r#""row_masks": "row_steps","#).program.row_mask(0).unwrap();
+        assert_eq!(mask.size, 8);
+
+        let mut plain = made("");
+        let without = |error: Error, what: &str| assert!(error.to_string().contains(what), "{error}");
+        without(plain.clock.skip(0).unwrap_err(), "own_steps");
+        without(plain.reset(Some(0)).unwrap_err(), "own_steps");
+        without(plain.program.row_mask(0).unwrap_err(), "row_masks");
+        plain.clock.next_step().unwrap();
+        let all = plain.reset(None).unwrap();
+        assert!(all.iter().map(|(slice, words)| slice.size == words.len() as u64 * 4).all(|fits| fits));
+        assert_eq!((plain.clock.recorded(), all.len()), (0, 4));
+        assert!(error(&text(r#""row_masks": "rows","#)).contains("row_steps"));
     }
 
     #[test]

@@ -234,7 +234,8 @@ typedef struct WgpuOptimTensor {
 
 // Words that have a name.
 typedef struct WgpuOptimWords {
-  // `m/fc.weight` for a slot of a tensor; of the whole optimizer `skips`, `loss_scale`, `device_scalars`.
+  // `m/fc.weight` for a slot of a tensor; of the whole optimizer `skips`, `loss_scale`, `device_scalars`. Null where the name
+  // was asked for, or there is none.
   const char *name;
   // Where they are, one behind the other.
   const struct WgpuOptimSlice *slices;
@@ -263,6 +264,14 @@ typedef struct WgpuOptimStep {
   // The dynamic offset of the record, of every bind group.
   uint32_t record;
 } WgpuOptimStep;
+
+// What to write at once, until the next step or the next writes are asked for.
+typedef struct WgpuOptimWrites {
+  // What to write.
+  const struct WgpuOptimWrite *writes;
+  // How many.
+  size_t count;
+} WgpuOptimWrites;
 
 // A text.
 typedef struct WgpuOptimText {
@@ -372,17 +381,39 @@ uint32_t wgpu_optim_next_step(struct WgpuOptim *optimizer,
 // Steps recorded.
 uint32_t wgpu_optim_recorded(struct WgpuOptim *optimizer, uint64_t *result, struct WgpuOptimError *error);
 
-// Where the count of the steps that the device has taken is, if it is time to read it where the next step begins; else a slice of
-// no bytes. Give the word to `wgpu_optim_observe` whenever it is known. Where steps may be skipped, a host that never does comes to
-// the end of the steps that it may record.
+// Leaves a tensor out of the next step, as one without a gradient: it is not decayed, nor moved by its momentum, and the step is
+// none of its own. Needs `"own_steps": true` in the description.
+uint32_t wgpu_optim_skip(struct WgpuOptim *optimizer,
+                         size_t tensor,
+                         struct WgpuOptimError *error);
+
+// Where the mask of a tensor's rows is: of row i bit i % 32 of word i / 32. Steps that run afterwards leave out rows whose bit
+// is 0; before the first step all are 1. Needs `"row_masks"` in the description: `"tensor_steps"` or `"row_steps"`.
+uint32_t wgpu_optim_row_mask(struct WgpuOptim *optimizer,
+                             size_t tensor,
+                             struct WgpuOptimSlice *result,
+                             struct WgpuOptimError *error);
+
+// Starts a tensor anew, with the parameters as they are, or all of them where `tensor` is `SIZE_MAX`: what to write before the
+// next step, which lives until then. One alone needs `"own_steps": true` in the description. Counts that were read before are
+// not to be observed any more.
+uint32_t wgpu_optim_reset(struct WgpuOptim *optimizer,
+                          size_t tensor,
+                          struct WgpuOptimWrites *result,
+                          struct WgpuOptimError *error);
+
+// Where the counts of the steps that the device has taken are, a word in each slice, if it is time to read them where the next
+// step begins; else no slices. Give the words to `wgpu_optim_observe` whenever they are known. Where steps may be skipped, a host
+// that never does comes to the end of the steps that it may record.
 uint32_t wgpu_optim_wants_count(struct WgpuOptim *optimizer,
-                                struct WgpuOptimSlice *result,
+                                struct WgpuOptimWords *result,
                                 struct WgpuOptimError *error);
 
-// Learns the count that was read where `recorded` steps were recorded, by `wgpu_optim_recorded`.
+// Learns the `size` counts that were read where `recorded` steps were recorded, by `wgpu_optim_recorded`.
 uint32_t wgpu_optim_observe(struct WgpuOptim *optimizer,
                             uint64_t recorded,
-                            uint32_t count,
+                            const uint32_t *counts,
+                            size_t size,
                             struct WgpuOptimError *error);
 
 // A number of a group's rule by its name, such as `lr`.

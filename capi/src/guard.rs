@@ -174,13 +174,23 @@ pub unsafe fn put<T>(to: *mut T, what: &str, value: T) -> Result<(), Failure> {
 /// # Safety
 /// `text` is null, or points to `size` bytes that nobody changes meanwhile.
 pub unsafe fn text<'a>(text: *const c_char, size: usize, what: &str) -> Result<&'a str, Failure> {
-    if text.is_null() || size > isize::MAX as usize {
-        return Err(null(what));
-    }
-    // SAFETY: not null, and the caller says that so many bytes are there.
-    let bytes = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), size) };
+    // SAFETY: as the caller says.
+    let bytes = unsafe { array(text.cast::<u8>(), size, what)? };
     std::str::from_utf8(bytes)
         .map_err(|error| Failure::new(WGPU_OPTIM_UTF8, format!("{what} is not UTF-8: {error}")))
+}
+
+/// Values of the caller's, of which there are so many.
+///
+/// # Safety
+/// `values` is null, or points to `size` values that nobody changes meanwhile.
+pub unsafe fn array<'a, T>(values: *const T, size: usize, what: &str) -> Result<&'a [T], Failure> {
+    let most = isize::MAX as usize / size_of::<T>().max(1);
+    if values.is_null() || !values.is_aligned() || size > most {
+        return Err(null(what));
+    }
+    // SAFETY: neither null nor misaligned, and the caller says that so many values are there.
+    Ok(unsafe { std::slice::from_raw_parts(values, size) })
 }
 
 /// A name of the caller's, ended by a zero.

@@ -14,6 +14,7 @@
 mod guard;
 mod optimizer;
 mod types;
+mod writes;
 
 pub use guard::*;
 pub use optimizer::WgpuOptim;
@@ -227,29 +228,71 @@ pub unsafe extern "C" fn wgpu_optim_recorded(
     unsafe { ask(optimizer, result, error, |optimizer| Ok(optimizer.described.clock.recorded())) }
 }
 
-/// Where the count of the steps that the device has taken is, if it is time to read it where the next step begins; else a slice of
-/// no bytes. Give the word to `wgpu_optim_observe` whenever it is known. Where steps may be skipped, a host that never does comes to
-/// the end of the steps that it may record.
+/// Leaves a tensor out of the next step, as one without a gradient: it is not decayed, nor moved by its momentum, and the step is
+/// none of its own. Needs `"own_steps": true` in the description.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wgpu_optim_skip(
+    optimizer: *mut WgpuOptim,
+    tensor: usize,
+    error: *mut WgpuOptimError,
+) -> u32 {
+    // SAFETY: as the caller says.
+    unsafe { change(optimizer, error, |optimizer| Ok(optimizer.described.clock.skip(tensor)?)) }
+}
+
+/// Where the mask of a tensor's rows is: of row i bit i % 32 of word i / 32. Steps that run afterwards leave out rows whose bit
+/// is 0; before the first step all are 1. Needs `"row_masks"` in the description: `"tensor_steps"` or `"row_steps"`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wgpu_optim_row_mask(
+    optimizer: *mut WgpuOptim,
+    tensor: usize,
+    result: *mut WgpuOptimSlice,
+    error: *mut WgpuOptimError,
+) -> u32 {
+    // SAFETY: as the caller says.
+    unsafe { ask(optimizer, result, error, |optimizer| optimizer.row_mask(tensor)) }
+}
+
+/// Starts a tensor anew, with the parameters as they are, or all of them where `tensor` is `SIZE_MAX`: what to write before the
+/// next step, which lives until then. One alone needs `"own_steps": true` in the description. Counts that were read before are
+/// not to be observed any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wgpu_optim_reset(
+    optimizer: *mut WgpuOptim,
+    tensor: usize,
+    result: *mut WgpuOptimWrites,
+    error: *mut WgpuOptimError,
+) -> u32 {
+    // SAFETY: as the caller says.
+    unsafe { ask(optimizer, result, error, |optimizer| optimizer.reset(tensor)) }
+}
+
+/// Where the counts of the steps that the device has taken are, a word in each slice, if it is time to read them where the next
+/// step begins; else no slices. Give the words to `wgpu_optim_observe` whenever they are known. Where steps may be skipped, a host
+/// that never does comes to the end of the steps that it may record.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wgpu_optim_wants_count(
     optimizer: *mut WgpuOptim,
-    result: *mut WgpuOptimSlice,
+    result: *mut WgpuOptimWords,
     error: *mut WgpuOptimError,
 ) -> u32 {
     // SAFETY: as the caller says.
     unsafe { ask(optimizer, result, error, |optimizer| Ok(optimizer.wants_count())) }
 }
 
-/// Learns the count that was read where `recorded` steps were recorded, by `wgpu_optim_recorded`.
+/// Learns the `size` counts that were read where `recorded` steps were recorded, by `wgpu_optim_recorded`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn wgpu_optim_observe(
     optimizer: *mut WgpuOptim,
     recorded: u64,
-    count: u32,
+    counts: *const u32,
+    size: usize,
     error: *mut WgpuOptimError,
 ) -> u32 {
     // SAFETY: as the caller says.
-    unsafe { change(optimizer, error, |optimizer| optimizer.observe(recorded, count)) }
+    unsafe {
+        change(optimizer, error, |optimizer| optimizer.observe(recorded, array(counts, size, "counts")?))
+    }
 }
 
 /// A number of a group's rule by its name, such as `lr`.

@@ -1,9 +1,11 @@
 //! An optimizer as C holds it: the core's, and in C's shape everything that is asked for.
 
 use crate::guard::{
-    Failure, WGPU_OPTIM_FAULT, WGPU_OPTIM_OUT_OF_TURN, WGPU_OPTIM_REFUSED, WGPU_OPTIM_UNKNOWN, utf8,
+    Failure, WGPU_OPTIM_FAULT, WGPU_OPTIM_OUT_OF_TURN, WGPU_OPTIM_REFUSED, WGPU_OPTIM_TOO_SHORT,
+    WGPU_OPTIM_UNKNOWN, utf8,
 };
 use crate::types::*;
+use crate::writes::Writes;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char};
 use wgpu_optim::Description;
@@ -19,10 +21,11 @@ pub struct WgpuOptim {
     bindings: Vec<Box<[WgpuOptimSlice]>>,
     persistent: Vec<(String, Box<[WgpuOptimSlice]>)>,
     readings: Vec<(String, Box<[WgpuOptimSlice]>)>,
+    /// The counts of the steps taken.
+    counted: Box<[WgpuOptimSlice]>,
     code: BTreeMap<(usize, Language), Code>,
-    /// Of the step made last.
-    bytes: Vec<u8>,
-    writes: Vec<WgpuOptimWrite>,
+    /// Of the step or the reset made last.
+    writes: Writes,
     /// The progress that was asked for last.
     progress: CString,
 }
@@ -90,10 +93,10 @@ impl WgpuOptim {
             layouts: program.layouts.iter().map(|layout| layout.iter().map(kind).collect()).collect(),
             bindings: program.bindings.iter().map(|group| slices(&group.slices)).collect(),
             readings: readings.collect(),
+            counted: slices(&program.rows.counts()),
             persistent,
             code: BTreeMap::new(),
-            bytes: vec![],
-            writes: vec![],
+            writes: Writes::default(),
             progress: CString::default(),
             described,
         }
@@ -248,11 +251,30 @@ impl WgpuOptim {
         rule.get(name).ok_or_else(unknown)
     }
 
-    /// Where the count is that wants to be read; no bytes where none is.
-    pub(crate) fn wants_count(&self) -> WgpuOptimSlice {
-        let none = WgpuOptimSlice { buffer: 0, offset: 0, size: 0 };
-        let wanted = self.described.clock.wants_count();
-        self.described.program.rows.count.as_ref().filter(|_| wanted).map_or(none, slice)
+    pub(crate) fn row_mask(&self, tensor: usize) -> Result<WgpuOptimSlice, Failure> {
+        find(&self.described.program.tensors, "tensor", tensor)?;
+        Ok(slice(&self.described.program.row_mask(tensor)?))
+    }
+
+    /// Where the counts are that want to be read; no slices where none does.
+    pub(crate) fn wants_count(&self) -> WgpuOptimWords {
+        let count = if self.described.clock.wants_count() { self.counted.len() } else { 0 };
+        WgpuOptimWords { name: std::ptr::null(), slices: self.counted.as_ptr(), count }
+    }
+
+    /// All tensors where there is no such index.
+    pub(crate) fn reset(&mut self, tensor: usize) -> Result<WgpuOptimWrites, Failure> {
+        let one = (tensor != usize::MAX).then_some(tensor);
+        if let Some(tensor) = one {
+            find(&self.described.program.tensors, "tensor", tensor)?;
+        }
+        let words = self.described.reset(one)?;
+        self.writes.clear();
+        for (slice, words) in words {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+            self.writes.add(slice.buffer, slice.offset, &bytes);
+        }
+        Ok(self.writes.given())
     }
 
     pub(crate) fn progress(&mut self) -> Result<WgpuOptimText, Failure> {
@@ -268,13 +290,17 @@ impl WgpuOptim {
         Ok(self.described.clock.resume(&progress)?)
     }
 
-    pub(crate) fn observe(&mut self, recorded: u64, count: u32) -> Result<(), Failure> {
+    pub(crate) fn observe(&mut self, recorded: u64, counts: &[u32]) -> Result<(), Failure> {
         let clock = &mut self.described.clock;
         if recorded > clock.recorded() {
             let text = format!("{recorded} steps were observed, but {} are recorded", clock.recorded());
             return Err(Failure::new(WGPU_OPTIM_OUT_OF_TURN, text));
         }
-        clock.observe(recorded, &[count]);
+        if counts.len() != self.counted.len() {
+            let text = format!("{} counts were observed, but there are {}", counts.len(), self.counted.len());
+            return Err(Failure::new(WGPU_OPTIM_TOO_SHORT, text));
+        }
+        clock.observe(recorded, counts);
         Ok(())
     }
 
@@ -289,21 +315,10 @@ impl WgpuOptim {
             return Err(Failure::new(WGPU_OPTIM_OUT_OF_TURN, text));
         }
         self.writes.clear();
-        self.bytes.clear();
         let next = self.described.clock.next_step()?;
-        for write in next.writes() {
-            self.bytes.extend_from_slice(write.bytes);
-            let (buffer, size) = (write.buffer as usize, write.bytes.len());
-            let bytes = std::ptr::null();
-            self.writes.push(WgpuOptimWrite { buffer, offset: write.offset, bytes, size });
-        }
+        next.writes().for_each(|write| self.writes.add(write.buffer, write.offset, write.bytes));
         let record = next.record();
-        // The bytes lie still from here on.
-        let mut rest = &self.bytes[..];
-        for write in &mut self.writes {
-            write.bytes = rest.as_ptr();
-            rest = &rest[write.size..];
-        }
-        Ok(WgpuOptimStep { writes: self.writes.as_ptr(), count: self.writes.len(), record })
+        let WgpuOptimWrites { writes, count } = self.writes.given();
+        Ok(WgpuOptimStep { writes, count, record })
     }
 }

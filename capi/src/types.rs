@@ -226,7 +226,8 @@ pub struct WgpuOptimTensor {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct WgpuOptimWords {
-    /// `m/fc.weight` for a slot of a tensor; of the whole optimizer `skips`, `loss_scale`, `device_scalars`.
+    /// `m/fc.weight` for a slot of a tensor; of the whole optimizer `skips`, `loss_scale`, `device_scalars`. Null where the name
+    /// was asked for, or there is none.
     pub name: *const c_char,
     /// Where they are, one behind the other.
     pub slices: *const WgpuOptimSlice,
@@ -268,4 +269,14 @@ pub struct WgpuOptimStep {
     pub count: usize,
     /// The dynamic offset of the record, of every bind group.
     pub record: u32,
+}
+
+/// What to write at once, until the next step or the next writes are asked for.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct WgpuOptimWrites {
+    /// What to write.
+    pub writes: *const WgpuOptimWrite,
+    /// How many.
+    pub count: usize,
 }

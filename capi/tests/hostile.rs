@@ -21,6 +21,9 @@ const ADAFACTOR: &str = r#"{"optimizer": "adafactor", "packing": "tight", "tile"
 const PRODIGY: &str = r#"{"optimizer": "prodigy", "state_buffers": 1, "shape": "long",
     "tensors": [{"name": "w", "shape": [3, 3, 3]}]}"#;
 
+const RESTING: &str = r#"{"optimizer": "adam", "own_steps": true, "row_masks": "tensor_steps", "non_finite": "skip",
+    "tensors": [{"name": "w", "shape": [40, 3]}, {"name": "none", "shape": [0]}, {"name": "b", "shape": [5]}]}"#;
+
 /// An error that holds what must be overwritten.
 fn error() -> WgpuOptimError {
     WgpuOptimError { status: 77, text: [b'x' as c_char; WGPU_OPTIM_ERROR_TEXT] }
@@ -119,7 +122,10 @@ fn null_and_misaligned_pointers() {
         pointer(attempt(|error| wgpu_optim_get(optimizer, 0, null(), &mut 0.0, error)));
         pointer(attempt(|error| wgpu_optim_change_group(optimizer, 0, null(), 0, error)));
         pointer(attempt(|error| wgpu_optim_change_wrappers(optimizer, null(), 0, error)));
-        pointer(attempt(|error| wgpu_optim_observe(null_mut(), 0, 0, error)));
+        pointer(attempt(|error| wgpu_optim_observe(null_mut(), 0, &0, 1, error)));
+        pointer(attempt(|error| wgpu_optim_observe(optimizer, 0, null(), 1, error)));
+        pointer(attempt(|error| wgpu_optim_observe(optimizer, 0, &0, usize::MAX, error)));
+        pointer(attempt(|error| wgpu_optim_reset(optimizer, usize::MAX, null_mut(), error)));
         pointer(attempt(|error| wgpu_optim_buffer_contents(optimizer, 0, null_mut(), u64::MAX, error)));
         pointer(attempt(|error| wgpu_optim_next_step(optimizer, 1, null_mut(), error)));
         let recorded = ask(|result, error| wgpu_optim_recorded(optimizer, result, error));
@@ -163,6 +169,57 @@ fn what_is_refused_is_named() {
 }
 
 #[test]
+fn tensors_and_rows_rest() {
+    let optimizer = made(RESTING);
+    let next = |step| ask(|result, error| unsafe { wgpu_optim_next_step(optimizer, step, result, error) });
+    let wants = || ask(|result, error| unsafe { wgpu_optim_wants_count(optimizer, result, error) }).unwrap();
+    let observe = |recorded, counts: &[u32]| {
+        let (words, size) = (counts.as_ptr(), counts.len());
+        attempt(|error| unsafe { wgpu_optim_observe(optimizer, recorded, words, size, error) })
+    };
+    let skip = |tensor| attempt(|error| unsafe { wgpu_optim_skip(optimizer, tensor, error) });
+    let mask = |tensor| ask(|result, error| unsafe { wgpu_optim_row_mask(optimizer, tensor, result, error) });
+    assert_eq!(mask(0).unwrap().size, 8);
+    refused(mask(3), WGPU_OPTIM_UNKNOWN, &["tensor", "3"]);
+
+    // One tensor rests in every second step. The device has taken all of these steps; the tensor without elements has no count.
+    let mut taken = [0, 0];
+    for step in 1..=1000 {
+        if wants().count > 0 {
+            assert_eq!(wants().count, 2);
+            observe(step - 1, &taken).unwrap();
+        }
+        if step % 2 == 0 {
+            skip(2).unwrap();
+        }
+        assert!(next(step).is_ok(), "step {step}");
+        taken = [taken[0] + 1, taken[1] + (step % 2) as u32];
+    }
+    refused(observe(1000, &[1000]), WGPU_OPTIM_TOO_SHORT, &["1 counts", "there are 2"]);
+    refused(skip(3), WGPU_OPTIM_UNKNOWN, &["tensor", "3"]);
+
+    let reset = |tensor| ask(|result, error| unsafe { wgpu_optim_reset(optimizer, tensor, result, error) });
+    refused(reset(3), WGPU_OPTIM_UNKNOWN, &["tensor", "3"]);
+    let bytes = |writes: WgpuOptimWrites| unsafe {
+        let writes = std::slice::from_raw_parts(writes.writes, writes.count);
+        writes.iter().map(|write| std::slice::from_raw_parts(write.bytes, write.size).len()).sum::<usize>()
+    };
+    // Two slots of five elements, and counts of whichever invocations there are.
+    assert!(bytes(reset(2).unwrap()) > 2 * 5 * 4);
+    assert!(next(1001).is_ok());
+    assert!(bytes(reset(usize::MAX).unwrap()) > 2 * 125 * 4);
+    assert!(next(1).is_ok(), "all of it starts again");
+    destroy(optimizer);
+
+    let plain = made(ADAMW);
+    let skip = attempt(|error| unsafe { wgpu_optim_skip(plain, 0, error) });
+    refused(skip, WGPU_OPTIM_REFUSED, &["own_steps"]);
+    let mask = ask(|result, error| unsafe { wgpu_optim_row_mask(plain, 0, result, error) });
+    refused(mask, WGPU_OPTIM_REFUSED, &["row_masks"]);
+    destroy(plain);
+}
+
+#[test]
 fn a_refused_optimizer_is_null() {
     let mut optimizer = std::ptr::without_provenance_mut(8);
     let limits = wgpu_optim_limits();
@@ -188,7 +245,7 @@ fn steps_come_in_turn() {
     refused(set(c"Lr", 1.0), WGPU_OPTIM_REFUSED, &["\"Lr\"", "lr, "]);
     refused(set(c"\xff", 1.0), WGPU_OPTIM_UTF8, &["name"]);
     refused(
-        attempt(|error| unsafe { wgpu_optim_observe(optimizer, 3, 0, error) }),
+        attempt(|error| unsafe { wgpu_optim_observe(optimizer, 3, &0, 1, error) }),
         WGPU_OPTIM_OUT_OF_TURN,
         &["3 steps were observed, but 2"],
     );
@@ -350,9 +407,22 @@ fn walk(optimizer: *mut WgpuOptim, random: &mut ChaCha8Rng) {
             let (options, size) = (text.as_ptr().cast(), text.len());
             let _ = attempt(|error| wgpu_optim_change_wrappers(optimizer, options, size, error));
             let _ = attempt(|error| wgpu_optim_change_group(optimizer, group, options, size, error));
-            let (at, count) = (random.random_range(0..30), random.random());
-            let _ = attempt(|error| wgpu_optim_observe(optimizer, at, count, error));
+            let (at, counts) = (random.random_range(0..30), [random.random(), 0, 1]);
+            let size = random.random_range(0..=counts.len());
+            let _ = attempt(|error| wgpu_optim_observe(optimizer, at, counts.as_ptr(), size, error));
             let _ = ask(|result, error| wgpu_optim_wants_count(optimizer, result, error));
+            let tensor = [0, 1, 2, usize::MAX][random.random_range(0..4)];
+            let _ = attempt(|error| wgpu_optim_skip(optimizer, tensor, error));
+            let _ = ask(|result, error| wgpu_optim_row_mask(optimizer, tensor, result, error));
+            if random.random_range(0..8) == 0
+                && let Ok(all) = ask(|result, error| wgpu_optim_reset(optimizer, tensor, result, error))
+            {
+                for write in std::slice::from_raw_parts(all.writes, all.count) {
+                    let bytes = std::slice::from_raw_parts(write.bytes, write.size);
+                    sum += bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+                }
+                break;
+            }
         }
     }
     std::hint::black_box(sum);
@@ -360,7 +430,7 @@ fn walk(optimizer: *mut WgpuOptim, random: &mut ChaCha8Rng) {
 
 /// A description with something of it changed.
 fn altered(random: &mut ChaCha8Rng) -> Vec<u8> {
-    let mut text = [ADAMW, LAMB, ADAFACTOR, PRODIGY][random.random_range(0..4)].as_bytes().to_vec();
+    let mut text = [ADAMW, LAMB, ADAFACTOR, PRODIGY, RESTING][random.random_range(0..5)].as_bytes().to_vec();
     for _ in 0..random.random_range(0..4) {
         let at = random.random_range(0..text.len());
         let end = (at + random.random_range(1..9)).min(text.len());

@@ -31,7 +31,7 @@ impl<C: Config> Optimizer<C> {
     /// # Errors
     /// [`Error::WithoutOption`] without [`Options::row_masks`](crate::Options::row_masks), [`Error::UnknownHandle`].
     pub fn row_mask(&self, tensor: TensorId) -> Result<BufferSlice<'_>, Error> {
-        let Slice { buffer, offset, size } = self.mask_of(tensor, "row_mask")?;
+        let Slice { buffer, offset, size } = self.mask_of(tensor)?;
         Ok(self.objects.buffers[buffer as usize].slice(offset..offset + size))
     }
 
@@ -41,7 +41,7 @@ impl<C: Config> Optimizer<C> {
     /// As [`row_mask`](Optimizer::row_mask), [`Error::RowMask`] for another number of words, [`Error::DeviceLost`].
     pub fn write_row_mask(&mut self, tensor: TensorId, words: &[u32]) -> Result<(), Error> {
         self.watch.check()?;
-        let mask = self.mask_of(tensor, "write_row_mask")?;
+        let mask = self.mask_of(tensor)?;
         if words.len() as u64 * ELEMENT != mask.size {
             return Err(self.wrong_mask(tensor, mask, format!("{} words were given", words.len())));
         }
@@ -64,7 +64,7 @@ impl<C: Config> Optimizer<C> {
         tensor: TensorId,
         from: &BufferRange,
     ) -> Result<(), Error> {
-        let mask = self.mask_of(tensor, "copy_row_mask")?;
+        let mask = self.mask_of(tensor)?;
         let BufferRange { buffer, offset } = from;
         let wrong = |problem| Err(self.wrong_mask(tensor, mask, problem));
         if !buffer.usage().contains(BufferUsages::COPY_SRC) {
@@ -80,10 +80,8 @@ impl<C: Config> Optimizer<C> {
         Ok(())
     }
 
-    fn mask_of(&self, tensor: TensorId, what: &'static str) -> Result<Slice, Error> {
-        let index = self.index_of(tensor)?;
-        let masks = self.program.row_masks.as_ref();
-        masks.map(|places| places.masks[index]).ok_or(Error::WithoutOption { what, option: "row_masks" })
+    fn mask_of(&self, tensor: TensorId) -> Result<Slice, Error> {
+        self.program.row_mask(self.index_of(tensor)?)
     }
 
     fn wrong_mask(&self, tensor: TensorId, mask: Slice, problem: String) -> Error {

@@ -1,6 +1,7 @@
 //! What can be read off a program: where slots and readings are, what persists, bytes, limits to ask for.
 
 use super::{Binding, ELEMENT, Limits, Program, Rows, Slice, SlotPlace, TensorPlace, Usage, WORKGROUP};
+use crate::error::Error;
 use crate::rule::SlotKind;
 
 /// Words that persist from step to step: together they are the state of a run on the device.
@@ -118,13 +119,23 @@ impl Program {
     }
 
     /// All that persists of one tensor alone: its slots and, where it counts its own steps, its counts.
-    #[cfg(feature = "wgpu")]
     pub(crate) fn of_tensor(&self, tensor: usize) -> Vec<Slice> {
         let slots = self.slots.iter().filter(|slot| is_kept(slot));
         let slots = slots.flat_map(|slot| self.slot_slices(&self.tensors[tensor], slot));
         let counts = self.rows.owners.get(tensor).into_iter().flat_map(|owner| owner.counts.iter().copied());
         let of_rows = self.row_masks.iter().flat_map(|masks| masks.counts.get(tensor).copied());
         slots.chain(counts).chain(of_rows).collect()
+    }
+
+    /// Where the mask of a tensor's rows is; see [`RowMasks`](super::RowMasks).
+    ///
+    /// # Errors
+    /// [`Error::WithoutOption`] without [`Options::row_masks`](super::Options::row_masks), [`Error::UnknownHandle`].
+    pub fn row_mask(&self, tensor: usize) -> Result<Slice, Error> {
+        let without = Error::WithoutOption { what: "row_mask", option: "row_masks" };
+        let masks = &self.row_masks.as_ref().ok_or(without)?.masks;
+        let unknown = Error::UnknownHandle { what: "tensor", index: tensor, count: masks.len() };
+        masks.get(tensor).copied().ok_or(unknown)
     }
 
     /// The words of a slice before the first step.

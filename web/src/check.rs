@@ -62,7 +62,8 @@ impl Trial {
         let (tensors, program) = (self.trial.tensors().clone(), self.trial.program().clone());
         let clock =
             Clock::new(&program, self.trial.rules().clone(), self.trial.wrappers()).map_err(thrown)?;
-        Ok(Core::of(Description { tensors, program, clock }))
+        let limits = program.limits();
+        Ok(Core::of(Description { tensors, program, clock, limits }))
     }
 
     /// A tensor's parameters before the first step.

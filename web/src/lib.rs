@@ -4,6 +4,7 @@
 
 #[cfg(feature = "validate")]
 mod check;
+mod moves;
 mod state;
 
 use serde_json::json;
@@ -15,9 +16,28 @@ use wgpu_optim::{Description, Error, Schedule};
 #[wasm_bindgen]
 pub struct Core {
     described: Description,
-    /// Of the step made last: what to write where, as ranges of `bytes`.
-    writes: Vec<(u32, u64, std::ops::Range<usize>)>,
+    /// What was asked for last.
+    writes: Writes,
+}
+
+/// What to write where, as ranges of `bytes`.
+#[derive(Default)]
+struct Writes {
+    places: Vec<(u32, u64, std::ops::Range<usize>)>,
     bytes: Vec<u8>,
+}
+
+impl Writes {
+    fn clear(&mut self) {
+        self.places.clear();
+        self.bytes.clear();
+    }
+
+    fn add(&mut self, buffer: u32, offset: u64, bytes: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        self.places.push((buffer, offset, start..self.bytes.len()));
+    }
 }
 
 #[wasm_bindgen]
@@ -48,30 +68,25 @@ impl Core {
     /// Makes the bytes of the next step; the dynamic offset of its record.
     pub fn next_step(&mut self) -> Result<u32, JsError> {
         self.writes.clear();
-        self.bytes.clear();
         let next = self.described.clock.next_step().map_err(thrown)?;
-        for write in next.writes() {
-            let start = self.bytes.len();
-            self.bytes.extend_from_slice(write.bytes);
-            self.writes.push((write.buffer, write.offset, start..self.bytes.len()));
-        }
+        next.writes().for_each(|write| self.writes.add(write.buffer, write.offset, write.bytes));
         Ok(next.record())
     }
 
-    /// How many writes the step needs.
+    /// How many writes there are.
     pub fn writes(&self) -> usize {
-        self.writes.len()
+        self.writes.places.len()
     }
 
     /// A write: buffer, byte in it, first byte and number of bytes in what [`bytes`](Core::bytes) points to.
     pub fn write(&self, index: usize) -> Box<[f64]> {
-        let (buffer, offset, bytes) = &self.writes[index];
+        let (buffer, offset, bytes) = &self.writes.places[index];
         Box::new([f64::from(*buffer), *offset as f64, bytes.start as f64, bytes.len() as f64])
     }
 
-    /// Where the bytes of the step are in the module's memory.
+    /// Where the bytes are in the module's memory.
     pub fn bytes(&self) -> *const u8 {
-        self.bytes.as_ptr()
+        self.writes.bytes.as_ptr()
     }
 
     /// Steps recorded.
@@ -89,9 +104,24 @@ impl Core {
         self.described.clock.wants_count()
     }
 
-    /// Learns the count that was read where step number `recorded` began.
-    pub fn observe(&mut self, recorded: f64, word: u32) {
-        self.described.clock.observe(recorded as u64, &[word]);
+    /// Learns the counts that were read where step number `recorded` began.
+    pub fn observe(&mut self, recorded: f64, words: &[u32]) {
+        self.described.clock.observe(recorded as u64, words);
+    }
+
+    /// Leaves a tensor out of the next step.
+    pub fn skip(&mut self, tensor: usize) -> Result<(), JsError> {
+        self.described.clock.skip(tensor).map_err(thrown)
+    }
+
+    /// Starts a tensor anew, or all of them; what to write is in `writes` then.
+    pub fn reset(&mut self, tensor: Option<usize>) -> Result<(), JsError> {
+        let words = self.described.reset(tensor).map_err(thrown)?;
+        self.writes.clear();
+        for (slice, words) in &words {
+            self.writes.add(slice.buffer, slice.offset, bytemuck::cast_slice(words));
+        }
+        Ok(())
     }
 
     /// A group's rule, as JSON.
@@ -118,7 +148,7 @@ impl Core {
 
 impl Core {
     fn of(described: Description) -> Self {
-        Self { described, writes: vec![], bytes: vec![] }
+        Self { described, writes: Writes::default() }
     }
 }
 
@@ -182,7 +212,8 @@ fn plan(tensors: &Tensors, program: &Program) -> serde_json::Value {
         "modules": program.modules,
         "bindings": program.bindings,
         "passes": program.passes,
-        "count": program.rows.count,
+        "counts": program.rows.counts(),
+        "rowMasks": program.row_masks.as_ref().map(|places| &places.masks),
         "tensors": tensors.tensors().iter().enumerate().map(tensor).collect::<Vec<_>>(),
         "readings": program.readings,
         "stateBytes": program.state_bytes(),

@@ -58,12 +58,9 @@ impl Core {
         let Description { program, clock, .. } = &mut self.described;
         let restored = state.restore(program, clock, strict).map_err(thrown)?;
         self.writes.clear();
-        self.bytes.clear();
         let own = restored.writes.iter().map(|(slice, words)| (*slice, &words[..]));
         for (slice, words) in own.chain(params) {
-            let start = self.bytes.len();
-            self.bytes.extend_from_slice(bytemuck::cast_slice(words));
-            self.writes.push((slice.buffer, slice.offset, start..self.bytes.len()));
+            self.writes.add(slice.buffer, slice.offset, bytemuck::cast_slice(words));
         }
         Ok(serde_json::to_string(&restored.left)?)
     }

@@ -1,7 +1,7 @@
 // What runs in a page: the registry's cases over this executor, and what the executor must do and refuse.
 
 import { check, probe, wasm } from "../pages/validate.js";
-import { createOptimizer, defaults, load, names, OptimizerError, schedule } from "../ts/index.js";
+import { createOptimizer, defaults, FRESH, load, names, NONE, OptimizerError, schedule } from "../ts/index.js";
 import type { Description } from "../ts/index.js";
 import { norms } from "./replay.js";
 
@@ -175,6 +175,112 @@ export const trials: Record<string, Trial> = {
       for (const run of [first, second, elsewhere, sgd]) run.destroy();
     }
     other.destroy();
+  },
+
+  async "tensors and rows rest, and start anew"(device) {
+    const shapes = ["a", "none", "b"].map((name) => ({ name, shape: name === "none" ? [0] : [2] }));
+    const own = await createOptimizer(device, { optimizer: "adam", lr: 0.1, own_steps: true, non_finite: "skip", steps_ahead: 4, tensors: shapes });
+    const both = async (a: number[], b: number[], what: string, within = 1e-6) => {
+      equal(await own.read("a"), a, `a, ${what}`, within);
+      equal(await own.read("b"), b, `b, ${what}`, within);
+    };
+    for (const name of ["a", "b"]) own.writeGrad(name, [1, -2]);
+    step(device, own);
+    own.skip("b");
+    step(device, own);
+    await both([-0.2, 0.2], [-0.1, 0.1], "which rested once");
+    own.reset("b");
+    own.writeGrad("b", [-1, 2]);
+    own.skip("a");
+    step(device, own);
+    await both([-0.2, 0.2], [0, 0], "anew: the first step again, by its whole rate");
+    // Counts of all tensors come home, more often than the rings are long.
+    for (let i = 0; i < 400; i++) {
+      if (i % 2) own.skip("a");
+      step(device, own);
+      if (i % 4 === 3) await device.queue.onSubmittedWorkDone().then(() => new Promise((resolve) => setTimeout(resolve)));
+    }
+    await both([-20.2, 20.2], [40, -40], "after many steps", 1e-5);
+    own.reset();
+    if (own.steps !== 0) throw new Error(`${own.steps} steps`);
+    equal(await own.readSlot("a", "m"), [0, 0], "m");
+    await refuses("a tensor", "no tensor 'c'", () => own.skip("c"));
+    await refuses("a mask", "row_masks", () => own.rowMask("a"));
+    own.destroy();
+
+    for (const row_masks of ["tensor_steps", "row_steps"] as const) {
+      const rows = await createOptimizer(device, { optimizer: "adam", lr: 0.1, row_masks, tensors: [{ name: "w", shape: [40, 3] }] });
+      rows.writeGrad("w", Array(120).fill(1));
+      step(device, rows);
+      rows.writeRowMask("w", [0xfffffffd, 0xfe]);
+      step(device, rows);
+      const rests = (i: number) => Math.trunc(i / 3) === 1 || Math.trunc(i / 3) === 32;
+      equal(await rows.read("w"), Array.from({ length: 120 }, (_, i) => (rests(i) ? -0.1 : -0.2)), row_masks);
+      if (rows.rowMask("w").size !== 8) throw new Error("another size");
+      await refuses("another length", "has a mask of 2 words, but 1 were given", () => rows.writeRowMask("w", [1]));
+      await refuses("a reset", "own_steps", () => rows.reset("w"));
+      rows.destroy();
+    }
+    const plain = await createOptimizer(device, { optimizer: "adam", tensors: shapes });
+    await refuses("a rest", "own_steps", () => plain.skip("a"));
+    plain.destroy();
+  },
+
+  async "a run is taken over by other tensors"(device) {
+    for (const optimizer of await names()) {
+      // Its averages over columns hold only for the rows that they are of.
+      if (optimizer === "adafactor") continue;
+      const made = (tensors: Description["tensors"]) => createOptimizer(device, { optimizer, lr: 0.01, ema: 0.9, tensors });
+      const rest = { name: "rest", shape: [2, 3] };
+      const old = await made([{ name: "w", shape: [50, 7] }, rest, { name: "gone", shape: [9] }]);
+      old.write("w", Array.from({ length: 350 }, (_, i) => Math.sin(i)));
+      for (const { name, shape } of old.tensors) {
+        old.writeGrad(name, Array.from({ length: shape.reduce((a, b) => a * b) }, (_, i) => Math.cos(i)));
+      }
+      for (let i = 0; i < 3; i++) step(device, old);
+
+      const rows = [49, 0, 7 + FRESH, 7, NONE, 12, 48];
+      const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
+      const list = device.createBuffer({ size: 4 * rows.length, usage });
+      device.queue.writeBuffer(list, 0, Uint32Array.from(rows));
+      for (const given of [rows, { buffer: list }]) {
+        const taken = await made([rest, { name: "v", shape: [7, 7] }, { name: "added", shape: [5] }]);
+        const starts = new Map<string, Float32Array>();
+        for (const slot of taken.slots) starts.set(slot, await taken.readSlot("v", slot));
+        const encoder = device.createCommandEncoder();
+        taken.takeOver(encoder, old, { v: { from: "w", rows: given } });
+        device.queue.submit([encoder.finish()]);
+        if (taken.steps !== 3) throw new Error(`${taken.steps} steps`);
+        // A ring has one set of rows behind the other.
+        const moved = (words: Float32Array, slot: string) =>
+          Array.from({ length: words.length / 350 }, (_, set) => words.subarray(350 * set)).flatMap((set, at) =>
+            rows.flatMap((row, to) => {
+              const nothing = row === NONE || (slot !== "" && row >= FRESH);
+              const first = (i: number) => starts.get(slot)?.[49 * at + 7 * to + i] ?? 0;
+              return Array.from({ length: 7 }, (_, i) => (nothing ? first(i) : set[7 * (row % FRESH) + i]!));
+            }),
+          );
+        equal(await taken.read("v"), moved(await old.read("w"), ""), `${optimizer}, parameters`, 0);
+        for (const slot of taken.slots) {
+          equal(await taken.readSlot("v", slot), moved(await old.readSlot("w", slot), slot), `${optimizer}, ${slot}`, 0);
+          equal(await taken.readSlot("rest", slot), [...(await old.readSlot("rest", slot))], `${optimizer}, ${slot} as it was`, 0);
+        }
+        step(device, taken);
+        await refuses("rows that are not there", "is row 50 of 'w', which has 50", () =>
+          taken.takeOver(device.createCommandEncoder(), old, { v: { from: "w", rows: Array(7).fill(50) } }),
+        );
+        const short = { v: { from: "w", rows: { buffer: list, offset: 256 } } };
+        await refuses("a short list", "a list of rows has 28 bytes", () => taken.takeOver(device.createCommandEncoder(), old, short));
+        const wider = await made([{ name: "rest", shape: [3, 3] }]);
+        await refuses("a shape", "'rest' had shape [2, 3] and has [3, 3]", () => wider.takeOver(device.createCommandEncoder(), old));
+        wider.destroy();
+        taken.destroy();
+      }
+      const other = await createOptimizer(device, { optimizer: optimizer === "lion" ? "sgd" : "lion", ema: 0.9, tensors: [rest] });
+      await refuses("another rule", "it is a run of", () => other.takeOver(device.createCommandEncoder(), old));
+      other.destroy();
+      old.destroy();
+    }
   },
 
   async "the page's own buffers, at offsets"(device) {

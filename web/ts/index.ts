@@ -4,8 +4,11 @@ import { asked, load, wasm } from "./core.js";
 import type { RuleOptions } from "./types.js";
 
 export { isSoftware, load, OptimizerError } from "./core.js";
-export { createOptimizer, Optimizer } from "./optimizer.js";
-export type { Group } from "./optimizer.js";
+export { createOptimizer } from "./create.js";
+export { Optimizer } from "./optimizer.js";
+export type { Group } from "./group.js";
+export { FRESH, NONE } from "./moves.js";
+export type { Changes, Rows } from "./moves.js";
 export type { Description, GroupDescription, Place, Range, RuleOptions, TensorDescription, Wrappers } from "./types.js";
 
 /** The library's version. */

@@ -1,14 +1,16 @@
 // The executor on the page's own device: what was recorded goes up, the same few dispatches every step.
 
 import { CountReader } from "./count.js";
-import { asked, limitsOf, load, OptimizerError, wasm } from "./core.js";
+import { asked, OptimizerError, wasm } from "./core.js";
 import type { InitOutput } from "./core.js";
+import { liveGroup } from "./group.js";
+import type { Group } from "./group.js";
+import { declare, record } from "./moves.js";
+import type { Changes } from "./moves.js";
 import { makeObjects } from "./objects.js";
 import type { Objects } from "./objects.js";
-import type { Description, Plan, Range, RuleOptions, Slice, Wrappers } from "./types.js";
-
-/** A parameter group: its options can be read and set, and hold from the next step on. */
-export type Group = RuleOptions & { readonly name: string };
+import { readBytes } from "./read.js";
+import type { Plan, Range, RuleOptions, Slice, Wrappers } from "./types.js";
 
 /**
  * An optimizer over tensors of the page's device.
@@ -43,10 +45,22 @@ export class Optimizer {
     this.#core = core;
     this.#plan = plan;
     this.#objects = objects;
-    this.#groups = new Map(plan.groups.map((name, index) => [name, this.#liveGroup(name, index)]));
+    this.#groups = new Map(
+      plan.groups.map((name, index) => {
+        const read = () => {
+          this.#alive();
+          return JSON.parse(core.group(index)!) as RuleOptions;
+        };
+        const change = (options: RuleOptions) => {
+          this.#alive();
+          asked(() => core.change_group(index, JSON.stringify(options)));
+        };
+        return [name, liveGroup(name, read, change)];
+      }),
+    );
     this.#tensors = new Map(plan.tensors.map((tensor) => [tensor.name, tensor]));
-    const tell = (recorded: number, count: number) => this.#gone ?? core.observe(recorded, count);
-    if (plan.count) this.#counts = new CountReader(device, plan.label, tell);
+    const tell = (recorded: number, counts: Uint32Array) => this.#gone ?? core.observe(recorded, counts);
+    if (plan.counts.length > 0) this.#counts = new CountReader(device, plan.label, this.ranges(plan.counts), tell);
     void device.lost.then(({ message }) => {
       this.#gone ??= `the device is lost (${message}); make an optimizer on a new device, from what was read back before`;
     });
@@ -154,15 +168,52 @@ export class Optimizer {
     this.#dispatch(pass, this.#prepare());
   }
 
+  /**
+   * Leaves a tensor out of the next step, as one without a gradient: it is not decayed, nor moved by its momentum, and the step is
+   * none of its own. For optimizers that were made with `own_steps: true`.
+   */
+  skip(tensor: string): void {
+    const index = this.#index(tensor);
+    asked(() => this.#core.skip(index));
+  }
+
+  /**
+   * Where the mask of a tensor's rows is, for kernels that write it: of row i bit i % 32 of word i / 32. Steps that run
+   * afterwards leave out rows whose bit is 0; before the first step all are 1. For optimizers that were made with `row_masks`.
+   */
+  rowMask(tensor: string): Range {
+    const index = this.#index(tensor);
+    const mask = this.#plan.rowMasks?.[index];
+    if (!mask) throw new OptimizerError("`rowMask` needs the option `row_masks`, given when the optimizer is made");
+    return this.#range(mask);
+  }
+
+  /** Writes the mask of a tensor's rows; see `rowMask`. */
+  writeRowMask(tensor: string, words: ArrayLike<number>): void {
+    const { buffer, offset, size } = this.rowMask(tensor);
+    if (words.length * 4 !== size) {
+      throw new OptimizerError(`tensor '${tensor}' has a mask of ${size / 4} words, but ${words.length} were given`);
+    }
+    this.device.queue.writeBuffer(buffer, offset, Uint32Array.from(words));
+  }
+
+  /**
+   * Starts again as before the first step, with parameters, options and rates as they are: all tensors, or one, for optimizers
+   * that were made with `own_steps: true`. Submit every step that was recorded before.
+   */
+  reset(tensor?: string): void {
+    this.#alive();
+    const index = tensor === undefined ? undefined : this.#index(tensor);
+    asked(() => this.#core.reset(index));
+    this.#upload();
+    this.#counts?.forget();
+  }
+
   /** Lets the page's next encoder carry the device's count of steps home, if it is time. `step` does it by itself. */
   askCount(encoder: GPUCommandEncoder): void {
     this.#alive();
-    const { count } = this.#plan;
-    if (!this.#counts || !count) return;
-    this.#counts.look();
-    if (this.#core.wants_count()) {
-      this.#counts.ask(encoder, this.#objects.buffers[count.buffer]!, count.offset, this.#core.recorded());
-    }
+    this.#counts?.look();
+    if (this.#core.wants_count()) this.#counts?.ask(encoder, this.#core.recorded());
   }
 
   /** Writes a tensor's parameters. */
@@ -216,26 +267,8 @@ export class Optimizer {
   /** Reads ranges of f32, one behind the other; see `read`. */
   async readRanges(ranges: readonly Range[]): Promise<Float32Array> {
     this.#alive();
-    const size = ranges.reduce((sum, range) => sum + range.size, 0);
-    if (size === 0) return new Float32Array();
-    const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
-    const staging = this.device.createBuffer({ label: `${this.#plan.label}: read`, size, usage });
-    this.device.pushErrorScope("validation");
-    const encoder = this.device.createCommandEncoder();
-    let at = 0;
-    for (const { buffer, offset, size } of ranges) {
-      if (size > 0) encoder.copyBufferToBuffer(buffer, offset, staging, at, size);
-      at += size;
-    }
-    this.device.queue.submit([encoder.finish()]);
-    const refused = await this.device.popErrorScope();
-    if (refused) throw new OptimizerError(`not read: ${refused.message}`);
-    await staging.mapAsync(GPUMapMode.READ).catch((error: unknown) => {
-      throw new OptimizerError(this.#gone ?? `not read: ${String(error)}`);
-    });
-    const words = new Float32Array(staging.getMappedRange().slice(0));
-    staging.destroy();
-    return words;
+    const label = `${this.#plan.label}: read`;
+    return new Float32Array(await readBytes(this.device, label, ranges, () => this.#gone));
   }
 
   /**
@@ -271,6 +304,38 @@ export class Optimizer {
     return left;
   }
 
+  /**
+   * Goes on where `old` is at this point of the encoder, with another set of tensors: those of the same name and shape are taken
+   * over, and those that `changes` name; the others start as in a new optimizer. Parameters, gradients and all slots are moved on
+   * the device. `old` stays as it is: destroy it once the encoder is submitted.
+   *
+   * ```ts
+   * const opt = await createOptimizer(device, { optimizer: "adam", tensors: [{ name: "splats", shape: [kept.length, 59] }] });
+   * opt.takeOver(encoder, old, { splats: { rows: kept } });
+   * ```
+   *
+   * Throws an `OptimizerError` that names every difference; nothing was recorded or changed then.
+   */
+  takeOver(encoder: GPUCommandEncoder, old: Optimizer, changes: Changes = {}): void {
+    this.#alive();
+    old.#alive();
+    if (old.device !== this.device) throw new OptimizerError("the optimizer to take over is of another device");
+    const declared = new wasm.Changes();
+    let taken: wasm.TakeOver | undefined;
+    try {
+      const lists = declare(changes, declared);
+      const found = asked(() => this.#core.moves_from(old.#core, declared));
+      taken = found;
+      const label = `${this.#plan.label}: take over`;
+      record(this.device, encoder, label, found, [old.#objects.buffers, this.#objects.buffers], lists);
+      this.#core.go_on(found);
+    } finally {
+      taken?.free();
+      declared.free();
+    }
+    this.#counts?.forget();
+  }
+
   /** The ranges of slices of the plan: for tests and tools. */
   ranges(slices: readonly Slice[]): Range[] {
     return slices.map((slice) => this.#range(slice));
@@ -296,6 +361,10 @@ export class Optimizer {
     const known = [...this.#tensors.keys()];
     const some = known.slice(0, 8).join(", ") + (known.length > 8 ? `, … (${known.length})` : "");
     throw new OptimizerError(`no tensor '${name}'; there are ${some}`);
+  }
+
+  #index(name: string): number {
+    return this.#plan.tensors.indexOf(this.#tensor(name));
   }
 
   #range({ buffer, offset, size }: Slice): Range {
@@ -351,60 +420,6 @@ export class Optimizer {
     if (!reading) throw new OptimizerError(`optimizer '${this.#plan.optimizer}' was made so that it has no '${name}'`);
     return this.readRanges(this.ranges(reading.slices));
   }
-
-  #liveGroup(name: string, index: number): Group {
-    const options = () => {
-      this.#alive();
-      return JSON.parse(this.#core.group(index)!) as RuleOptions;
-    };
-    return new Proxy({ name } as Group, {
-      get: (_, option) => (option === "name" ? name : typeof option === "string" ? options()[option] : undefined),
-      has: (_, option) => option === "name" || option in options(),
-      ownKeys: () => ["name", ...Object.keys(options())],
-      getOwnPropertyDescriptor: (_, option) => ({
-        value: option === "name" ? name : options()[option as string],
-        configurable: option !== "name",
-        enumerable: true,
-        writable: option !== "name",
-      }),
-      set: (_, option, value) => {
-        this.#alive();
-        asked(() => this.#core.change_group(index, JSON.stringify({ [String(option)]: value })));
-        return true;
-      },
-    });
-  }
 }
 
 const DESTROYED = "the optimizer was destroyed";
-
-/**
- * An optimizer for tensors on `device`. All state is allocated and every pipeline built here.
- *
- * Throws an `OptimizerError` that names the tensor or group, the option, the value and the limit.
- */
-export async function createOptimizer(device: GPUDevice, description: Description): Promise<Optimizer> {
-  const module = await load();
-  const own: GPUBuffer[] = [];
-  const place = (tensor: string, role: string, { buffer, offset = 0 }: { buffer: GPUBuffer; offset?: number }) => {
-    if ((buffer.usage & GPUBufferUsage.STORAGE) === 0) {
-      throw new OptimizerError(`tensor '${tensor}': its ${role} buffer lacks the usage STORAGE`);
-    }
-    if (!own.includes(buffer)) own.push(buffer);
-    return { buffer: own.indexOf(buffer), offset };
-  };
-  const tensors = description.tensors.map(({ param, grad, ...rest }) => ({
-    ...rest,
-    ...(param && { param: place(rest.name, "parameter", param) }),
-    ...(grad && { grad: place(rest.name, "gradient", grad) }),
-  }));
-  const buffers = own.map((buffer) => buffer.size);
-  const json = JSON.stringify({ ...description, tensors, buffers });
-  const core = asked(() => new wasm.Core(json, limitsOf(device)));
-  try {
-    return await Optimizer.of(device, module, core, own);
-  } catch (error) {
-    core.free();
-    throw error;
-  }
-}

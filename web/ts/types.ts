@@ -55,6 +55,10 @@ export interface Description extends Wrappers {
   label?: string;
   /** Steps that the page wants to record before a submit, each with other settings. */
   steps_ahead?: number;
+  /** Each tensor counts its own steps, so that it may be left out of some (`skip`) and start anew (`reset`). */
+  own_steps?: boolean;
+  /** Rows of tensors may rest (`rowMask`), and the others take the step of the tensor's count, or of their own. */
+  row_masks?: "tensor_steps" | "row_steps";
   [option: string]: unknown;
 }
 
@@ -83,7 +87,8 @@ export interface Plan {
   modules: { label: string; wgsl: string; entry_point: string; invocations: number; layout: number }[];
   bindings: { layout: number; slices: Slice[] }[];
   passes: { module: number; bindings: number; workgroups: [number, number] }[];
-  count: Slice | null;
+  counts: Slice[];
+  rowMasks: Slice[] | null;
   tensors: {
     name: string;
     shape: number[];
