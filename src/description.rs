@@ -333,7 +333,7 @@ mod tests {
         without(plain.program.row_mask(0).unwrap_err(), "row_masks");
         plain.clock.next_step().unwrap();
         let all = plain.reset(None).unwrap();
-        assert!(all.iter().map(|(slice, words)| slice.size == words.len() as u64 * 4).all(|fits| fits));
+        assert!(all.iter().all(|(slice, words)| slice.size == words.len() as u64 * 4));
         assert_eq!((plain.clock.recorded(), all.len()), (0, 4));
         assert!(error(&text(r#""row_masks": "rows","#)).contains("row_steps"));
     }

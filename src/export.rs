@@ -17,7 +17,8 @@
 //! zero first: every word is written before it is read.
 
 use crate::error::Error;
-use crate::program::{Binding, Program};
+use crate::program::{Binding, Module, Program};
+use crate::state::{GATHER_LAYOUT, Gather};
 use naga::back::{glsl, hlsl, msl, spv};
 use naga::proc::BoundsCheckPolicies;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -123,7 +124,18 @@ pub fn translate(program: &Program, module: usize, language: Language) -> Result
     let count = program.modules.len();
     let unknown = Error::UnknownHandle { what: "module", index: module, count };
     let text = program.modules.get(module).ok_or(unknown)?;
-    let layout = &program.layouts[text.layout as usize];
+    code_of(text, &program.layouts[text.layout as usize], language)
+}
+
+/// Translates the module of a dispatch that moves rows, which binds what [`GATHER_LAYOUT`] says.
+///
+/// # Errors
+/// [`Error::Translation`].
+pub fn translate_gather(gather: &Gather, language: Language) -> Result<Code, Error> {
+    code_of(&gather.module(), &GATHER_LAYOUT, language)
+}
+
+fn code_of(text: &Module, layout: &[Binding], language: Language) -> Result<Code, Error> {
     let refused =
         |reason: String| Error::Translation { module: text.label.clone(), language: language.name(), reason };
     let resources = (0..).zip(layout).map(|(binding, kind)| resource(binding, *kind, language)).collect();

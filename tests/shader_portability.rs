@@ -7,7 +7,7 @@ mod grouping;
 mod modules;
 
 use libtest_mimic::{Arguments, Trial};
-use modules::{Composed, each_module};
+use modules::{Composed, each_module, each_module_of, of_moves};
 use naga::{Expression, Handle, Module, Scalar};
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -34,6 +34,18 @@ fn main() {
                 trial("spirv-val", spirv_val).with_ignored_flag(!installed("spirv-val")),
             ]);
         }
+    }
+    for (claim, check) in [
+        ("nothing that WGSL leaves open", forbidden as fn(&Composed)),
+        ("MSL, HLSL, GLSL", other_languages),
+        ("spirv-val", spirv_val),
+    ] {
+        let ignored = claim == "spirv-val" && !installed(claim);
+        let run = move || {
+            each_module_of(&(REGISTRY[0].variants)()[0], &of_moves(), true, check);
+            Ok(())
+        };
+        trials.push(Trial::test(format!("what moves rows: {claim}"), run).with_ignored_flag(ignored));
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

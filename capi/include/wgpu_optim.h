@@ -81,6 +81,12 @@
 // GLSL ES 3.10; binding i is buffer binding i, of the record uniform binding i.
 #define WGPU_OPTIM_LANGUAGE_GLSL 4
 
+// Of a list of rows: one that comes from nowhere; zero, or what the host has written, with slots as at the start.
+#define WGPU_OPTIM_NONE UINT32_MAX
+
+// Added to a row of a list: its parameters and gradients are taken, and its slots are as at the start.
+#define WGPU_OPTIM_FRESH (1 << 31)
+
 // An optimizer. One thread at a time may use it.
 typedef struct WgpuOptim WgpuOptim;
 
@@ -281,6 +287,68 @@ typedef struct WgpuOptimText {
   size_t size;
 } WgpuOptimText;
 
+// What a tensor takes over, where names and shapes do not say it.
+typedef struct WgpuOptimChange {
+  // The name of a tensor of the new set.
+  const char *tensor;
+  // The name of the old one whose rows it takes over; null for a tensor that starts anew.
+  const char *from;
+  // For each new row the old one, `WGPU_OPTIM_NONE`, or a row + `WGPU_OPTIM_FRESH`. Null for a list on the device, which
+  // nobody checks.
+  const uint32_t *rows;
+  // How many.
+  size_t count;
+  // The host's number for a list on the device.
+  size_t list;
+} WgpuOptimChange;
+
+// Bytes to copy.
+typedef struct WgpuOptimCopy {
+  // From here, of the old optimizer's buffers.
+  struct WgpuOptimSlice from;
+  // To here, of the new one's.
+  struct WgpuOptimSlice to;
+} WgpuOptimCopy;
+
+// A dispatch that moves rows. It binds three buffers to read (chunks, list, old words) and one to write (new words).
+typedef struct WgpuOptimGather {
+  // Its module; one of a few, which dispatches share.
+  const struct WgpuOptimCode *code;
+  // The words of the buffer of chunks.
+  const uint32_t *chunks;
+  // How many.
+  size_t chunk_words;
+  // The host's number of the list on the device, or `SIZE_MAX` for a range of `WgpuOptimMoves::lists`.
+  size_t list;
+  // First byte of that range; 0 from the start of a list on the device.
+  uint64_t list_offset;
+  // Bytes of the list.
+  uint64_t list_size;
+  // The old words that it binds, of the old optimizer's buffers.
+  struct WgpuOptimSlice from;
+  // The new words that it binds, of the new one's.
+  struct WgpuOptimSlice to;
+  // Workgroups in x and y; one in z.
+  uint32_t workgroups[2];
+} WgpuOptimGather;
+
+// What takes a run over from another optimizer, until the new one takes over again: all copies, then all dispatches, which do not
+// depend on one another.
+typedef struct WgpuOptimMoves {
+  // Copies; one from a place to itself, in a buffer that both have, is none.
+  const struct WgpuOptimCopy *copies;
+  // How many.
+  size_t copy_count;
+  // Dispatches.
+  const struct WgpuOptimGather *passes;
+  // How many.
+  size_t pass_count;
+  // The words of a buffer of lists.
+  const uint32_t *lists;
+  // How many.
+  size_t list_words;
+} WgpuOptimMoves;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -462,6 +530,18 @@ uint32_t wgpu_optim_resume(struct WgpuOptim *optimizer,
                            const char *progress,
                            size_t size,
                            struct WgpuOptimError *error);
+
+// Goes on where `old` is, with another set of tensors: those of the same name and shape are taken over, and those that the
+// `count` changes name; the others start as in a new optimizer. The run is `optimizer`'s from here on: make the copies and the
+// dispatches of `result`, whose modules are of `language`, behind all steps of `old`. That stays as it is; destroy it once they
+// are done.
+uint32_t wgpu_optim_take_over(struct WgpuOptim *optimizer,
+                              const struct WgpuOptim *old,
+                              const struct WgpuOptimChange *changes,
+                              size_t count,
+                              uint32_t language,
+                              struct WgpuOptimMoves *result,
+                              struct WgpuOptimError *error);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -11,7 +11,9 @@
 // for their types; texts have as many bytes as is said, or a zero at their end; one thread uses an optimizer at a time.
 #![allow(clippy::missing_safety_doc)]
 
+mod code;
 mod guard;
+mod moves;
 mod optimizer;
 mod types;
 mod writes;
@@ -401,4 +403,30 @@ pub unsafe extern "C" fn wgpu_optim_resume(
 ) -> u32 {
     // SAFETY: as the caller says.
     unsafe { change(optimizer, error, |optimizer| optimizer.resume(text(progress, size, "progress")?)) }
+}
+
+/// Goes on where `old` is, with another set of tensors: those of the same name and shape are taken over, and those that the
+/// `count` changes name; the others start as in a new optimizer. The run is `optimizer`'s from here on: make the copies and the
+/// dispatches of `result`, whose modules are of `language`, behind all steps of `old`. That stays as it is; destroy it once they
+/// are done.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn wgpu_optim_take_over(
+    optimizer: *mut WgpuOptim,
+    old: *const WgpuOptim,
+    changes: *const WgpuOptimChange,
+    count: usize,
+    language: u32,
+    result: *mut WgpuOptimMoves,
+    error: *mut WgpuOptimError,
+) -> u32 {
+    let run = |new: &mut WgpuOptim| {
+        if std::ptr::eq(optimizer, old) {
+            return Err(Failure::new(WGPU_OPTIM_REFUSED, "an optimizer cannot take over from itself"));
+        }
+        // SAFETY: as the caller says.
+        let (old, changes) = unsafe { (get(old, "old")?, moves::changes(changes, count)?) };
+        new.take_over(old, &changes, language)
+    };
+    // SAFETY: as the caller says.
+    unsafe { ask(optimizer, result, error, run) }
 }

@@ -1,9 +1,11 @@
 //! An optimizer as C holds it: the core's, and in C's shape everything that is asked for.
 
+use crate::code::Kept;
 use crate::guard::{
     Failure, WGPU_OPTIM_FAULT, WGPU_OPTIM_OUT_OF_TURN, WGPU_OPTIM_REFUSED, WGPU_OPTIM_TOO_SHORT,
     WGPU_OPTIM_UNKNOWN, utf8,
 };
+use crate::moves::Given;
 use crate::types::*;
 use crate::writes::Writes;
 use std::collections::BTreeMap;
@@ -23,21 +25,13 @@ pub struct WgpuOptim {
     readings: Vec<(String, Box<[WgpuOptimSlice]>)>,
     /// The counts of the steps taken.
     counted: Box<[WgpuOptimSlice]>,
-    code: BTreeMap<(usize, Language), Code>,
+    code: BTreeMap<(usize, Language), Kept>,
     /// Of the step or the reset made last.
     writes: Writes,
     /// The progress that was asked for last.
     progress: CString,
-}
-
-/// What a [`WgpuOptimCode`] points to.
-struct Code {
-    words: Box<[u32]>,
-    size: usize,
-    entry_point: CString,
-    lengths: Box<[u32]>,
-    lengths_at: u32,
-    workgroups_at: u32,
+    /// What took over last.
+    pub(crate) taken: Given,
 }
 
 /// Labels and names, each ended by a zero.
@@ -49,12 +43,12 @@ struct Texts {
 }
 
 /// A zero inside a name would end it: what stands before it is kept.
-fn ended(text: &str) -> CString {
+pub(crate) fn ended(text: &str) -> CString {
     let end = text.find('\0').unwrap_or(text.len());
     CString::new(&text[..end]).unwrap_or_default()
 }
 
-fn slice(slice: &Slice) -> WgpuOptimSlice {
+pub(crate) fn slice(slice: &Slice) -> WgpuOptimSlice {
     WgpuOptimSlice { buffer: slice.buffer as usize, offset: slice.offset, size: slice.size }
 }
 
@@ -63,7 +57,7 @@ fn slices(all: &[Slice]) -> Box<[WgpuOptimSlice]> {
 }
 
 /// What has this index among things of one kind.
-fn find<'a, T>(all: &'a [T], what: &str, index: usize) -> Result<&'a T, Failure> {
+pub(crate) fn find<'a, T>(all: &'a [T], what: &str, index: usize) -> Result<&'a T, Failure> {
     all.get(index).ok_or_else(|| Failure::unknown(what, index, all.len()))
 }
 
@@ -98,6 +92,7 @@ impl WgpuOptim {
             code: BTreeMap::new(),
             writes: Writes::default(),
             progress: CString::default(),
+            taken: Given::default(),
             described,
         }
     }
@@ -163,34 +158,9 @@ impl WgpuOptim {
         let language = *find(&Language::ALL, "language", language as usize)?;
         if !self.code.contains_key(&(index, language)) {
             let code = translate(&self.described.program, index, language)?;
-            // A zero behind a text.
-            let mut words = vec![0u32; code.bytes.len() / 4 + 1];
-            for (word, bytes) in words.iter_mut().zip(code.bytes.chunks(4)) {
-                let mut four = [0; 4];
-                four[..bytes.len()].copy_from_slice(bytes);
-                *word = u32::from_ne_bytes(four);
-            }
-            let (lengths_at, lengths) = code.lengths.unwrap_or_default();
-            let made = Code {
-                words: words.into(),
-                size: code.bytes.len(),
-                entry_point: ended(&code.entry_point),
-                lengths: lengths.into(),
-                lengths_at,
-                workgroups_at: code.workgroups.unwrap_or(0),
-            };
-            self.code.insert((index, language), made);
+            self.code.insert((index, language), Kept::new(code));
         }
-        let code = &self.code[&(index, language)];
-        Ok(WgpuOptimCode {
-            bytes: code.words.as_ptr().cast(),
-            size: code.size,
-            entry_point: pointer(&code.entry_point),
-            lengths: code.lengths.as_ptr(),
-            length_count: code.lengths.len(),
-            lengths_at: code.lengths_at,
-            workgroups_at: code.workgroups_at,
-        })
+        Ok(self.code[&(index, language)].given())
     }
 
     pub(crate) fn bindings(&self, index: usize) -> Result<WgpuOptimBindings, Failure> {

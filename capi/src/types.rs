@@ -280,3 +280,78 @@ pub struct WgpuOptimWrites {
     /// How many.
     pub count: usize,
 }
+
+/// Of a list of rows: one that comes from nowhere; zero, or what the host has written, with slots as at the start.
+pub const WGPU_OPTIM_NONE: u32 = u32::MAX;
+/// Added to a row of a list: its parameters and gradients are taken, and its slots are as at the start.
+pub const WGPU_OPTIM_FRESH: u32 = 1 << 31;
+
+/// What a tensor takes over, where names and shapes do not say it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct WgpuOptimChange {
+    /// The name of a tensor of the new set.
+    pub tensor: *const c_char,
+    /// The name of the old one whose rows it takes over; null for a tensor that starts anew.
+    pub from: *const c_char,
+    /// For each new row the old one, `WGPU_OPTIM_NONE`, or a row + `WGPU_OPTIM_FRESH`. Null for a list on the device, which
+    /// nobody checks.
+    pub rows: *const u32,
+    /// How many.
+    pub count: usize,
+    /// The host's number for a list on the device.
+    pub list: usize,
+}
+
+/// Bytes to copy.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct WgpuOptimCopy {
+    /// From here, of the old optimizer's buffers.
+    pub from: WgpuOptimSlice,
+    /// To here, of the new one's.
+    pub to: WgpuOptimSlice,
+}
+
+/// A dispatch that moves rows. It binds three buffers to read (chunks, list, old words) and one to write (new words).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct WgpuOptimGather {
+    /// Its module; one of a few, which dispatches share.
+    pub code: *const WgpuOptimCode,
+    /// The words of the buffer of chunks.
+    pub chunks: *const u32,
+    /// How many.
+    pub chunk_words: usize,
+    /// The host's number of the list on the device, or `SIZE_MAX` for a range of `WgpuOptimMoves::lists`.
+    pub list: usize,
+    /// First byte of that range; 0 from the start of a list on the device.
+    pub list_offset: u64,
+    /// Bytes of the list.
+    pub list_size: u64,
+    /// The old words that it binds, of the old optimizer's buffers.
+    pub from: WgpuOptimSlice,
+    /// The new words that it binds, of the new one's.
+    pub to: WgpuOptimSlice,
+    /// Workgroups in x and y; one in z.
+    pub workgroups: [u32; 2],
+}
+
+/// What takes a run over from another optimizer, until the new one takes over again: all copies, then all dispatches, which do not
+/// depend on one another.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct WgpuOptimMoves {
+    /// Copies; one from a place to itself, in a buffer that both have, is none.
+    pub copies: *const WgpuOptimCopy,
+    /// How many.
+    pub copy_count: usize,
+    /// Dispatches.
+    pub passes: *const WgpuOptimGather,
+    /// How many.
+    pub pass_count: usize,
+    /// The words of a buffer of lists.
+    pub lists: *const u32,
+    /// How many.
+    pub list_words: usize,
+}

@@ -219,6 +219,88 @@ fn tensors_and_rows_rest() {
     destroy(plain);
 }
 
+fn change(tensor: &CStr, from: Option<&CStr>, rows: Option<&[u32]>) -> WgpuOptimChange {
+    let (rows, count) = rows.map_or((null(), 0), |rows| (rows.as_ptr(), rows.len()));
+    WgpuOptimChange { tensor: tensor.as_ptr(), from: from.map_or(null(), CStr::as_ptr), rows, count, list: 3 }
+}
+
+fn take_over(
+    new: *mut WgpuOptim,
+    old: *const WgpuOptim,
+    changes: &[WgpuOptimChange],
+    language: u32,
+) -> Result<WgpuOptimMoves, (u32, String)> {
+    let (all, count) = (changes.as_ptr(), changes.len());
+    ask(|result, error| unsafe { wgpu_optim_take_over(new, old, all, count, language, result, error) })
+}
+
+#[test]
+fn runs_are_taken_over() {
+    let text = |tensors: &str| format!(r#"{{"optimizer": "adam", "tensors": [{tensors}]}}"#);
+    let old = made(&text(r#"{"name": "w", "shape": [9, 59]}, {"name": "b", "shape": [7]}"#));
+    let new = made(&text(r#"{"name": "b", "shape": [7]}, {"name": "v", "shape": [3, 59]}"#));
+    for step in 1..=4 {
+        assert!(ask(|result, error| unsafe { wgpu_optim_next_step(old, step, result, error) }).is_ok());
+    }
+    let rows = [8, WGPU_OPTIM_NONE, 2 + WGPU_OPTIM_FRESH];
+    let v = |rows| change(c"v", Some(c"w"), rows);
+    refused(
+        take_over(new, old, &[v(Some(&[9, 0, 0]))], 1),
+        WGPU_OPTIM_REFUSED,
+        &["row 0 of 'v' is row 9 of 'w'"],
+    );
+    refused(
+        take_over(new, old, &[v(Some(&[0]))], 1),
+        WGPU_OPTIM_REFUSED,
+        &["'v' has 3 rows, and its list 1"],
+    );
+    refused(take_over(new, old, &[v(Some(&rows))], 5), WGPU_OPTIM_UNKNOWN, &["language"]);
+    refused(take_over(new, new, &[], 1), WGPU_OPTIM_REFUSED, &["itself"]);
+    refused(take_over(new, null(), &[], 1), WGPU_OPTIM_POINTER, &["old"]);
+    let nameless = WgpuOptimChange { tensor: null(), ..v(None) };
+    refused(take_over(new, old, &[nameless], 1), WGPU_OPTIM_POINTER, &["tensor of a change"]);
+    refused(take_over(new, old, &[change(c"\xff", None, None)], 1), WGPU_OPTIM_UTF8, &["change"]);
+    refused(take_over(new, old, &[change(c"x", None, None)], 1), WGPU_OPTIM_REFUSED, &["no tensor 'x'"]);
+    let recorded = |of| ask(|result, error| unsafe { wgpu_optim_recorded(of, result, error) }).unwrap();
+    assert_eq!(recorded(new), 0, "nothing was changed");
+
+    for given in [Some(&rows[..]), None] {
+        for language in 0..5 {
+            let moves = take_over(new, old, &[v(given)], language).unwrap();
+            assert_eq!(recorded(new), 4);
+            let (copies, passes, lists) = unsafe {
+                (
+                    std::slice::from_raw_parts(moves.copies, moves.copy_count),
+                    std::slice::from_raw_parts(moves.passes, moves.pass_count),
+                    std::slice::from_raw_parts(moves.lists, moves.list_words),
+                )
+            };
+            // Parameters, gradients and two slots of `b`.
+            assert!(copies.iter().filter(|copy| copy.from.size == 28 && copy.to.size == 28).count() == 4);
+            let mut moved = 0;
+            for pass in passes {
+                let code = unsafe { &*pass.code };
+                let bytes = unsafe { std::slice::from_raw_parts(code.bytes, code.size) };
+                assert!(language == 1 || std::str::from_utf8(bytes).is_ok_and(|text| text.contains("Chunk")));
+                let chunks = unsafe { std::slice::from_raw_parts(pass.chunks, pass.chunk_words) };
+                let list = match pass.list {
+                    usize::MAX => &lists[pass.list_offset as usize / 4..][..pass.list_size as usize / 4],
+                    3 => &rows[..pass.list_size as usize / 4],
+                    other => panic!("list {other}"),
+                };
+                let of_rows = chunks.chunks(8).filter(|chunk| chunk[3] & !WGPU_OPTIM_FRESH == 59);
+                let elements: u32 = of_rows.map(|chunk| chunk[2]).sum();
+                moved += elements;
+                assert!(elements == 0 || list == rows);
+                assert!(pass.workgroups[0] * pass.workgroups[1] * 8 >= pass.chunk_words as u32);
+            }
+            assert_eq!(moved, 4 * 3 * 59);
+        }
+    }
+    destroy(old);
+    destroy(new);
+}
+
 #[test]
 fn a_refused_optimizer_is_null() {
     let mut optimizer = std::ptr::without_provenance_mut(8);

@@ -7,9 +7,9 @@ use super::optimizer::Optimizer;
 use super::params::{BufferRange, ParamSet};
 use super::scope::guarded;
 use crate::error::Error;
-use crate::program::{Binding, ELEMENT, Limits, Module, Slice, WORKGROUP};
+use crate::program::{ELEMENT, Limits, Slice};
 use crate::rule::Config;
-use crate::state::{Bound, Change, GATHER_ENTRY_POINT, Gather, List, Moves, Side, Taken};
+use crate::state::{Bound, Change, GATHER_LAYOUT, Gather, List, Moves, Side, Taken};
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
 use wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, BindingResource, BufferBinding, BufferSize, BufferUsages,
@@ -192,16 +192,13 @@ impl<C: Config> Optimizer<C> {
         lists: &[BufferRange],
     ) -> Vec<(ComputePipeline, BindGroup)> {
         let (device, label) = (&self.device, Some(LABEL));
-        let layout = [Binding::ReadOnly, Binding::ReadOnly, Binding::ReadOnly, Binding::ReadWrite];
-        let layout = make_layout(device, label, &layout);
+        let layout = make_layout(device, label, &GATHER_LAYOUT);
         let mut made: Vec<(&str, ComputePipeline)> = vec![];
-        let mut pipeline = |wgsl: &'static str| {
-            if let Some((_, known)) = made.iter().find(|(text, _)| *text == wgsl) {
+        let mut pipeline = |gather: &Gather| {
+            if let Some((_, known)) = made.iter().find(|(text, _)| *text == gather.wgsl) {
                 return known.clone();
             }
-            let (label, entry_point) = (LABEL.into(), GATHER_ENTRY_POINT.into());
-            let module = Module { label, wgsl: wgsl.into(), entry_point, invocations: WORKGROUP, layout: 0 };
-            made.push((wgsl, make_pipeline(device, &module, &layout)));
+            made.push((gather.wgsl, make_pipeline(device, &gather.module(), &layout)));
             made[made.len() - 1].1.clone()
         };
         let filled = |bytes: &[u8]| {
@@ -231,7 +228,7 @@ impl<C: Config> Optimizer<C> {
             let entries = (0..).zip(entries).map(|(binding, resource)| BindGroupEntry { binding, resource });
             let entries: Vec<_> = entries.collect();
             let descriptor = BindGroupDescriptor { label, layout: &layout, entries: &entries };
-            (pipeline(gather.wgsl), device.create_bind_group(&descriptor))
+            (pipeline(gather), device.create_bind_group(&descriptor))
         };
         moves.passes.iter().zip(&chunks).map(group).collect()
     }

@@ -14,7 +14,9 @@ use crate::rule::Config;
 use crate::wrappers::Wrappers;
 use counts::{Places, is_of_counts, row_of};
 use differences::Differences;
-pub use moves::{Bound, Change, FRESH, GATHER_ENTRY_POINT, Gather, List, Moves, NONE, Side, Taken};
+pub use moves::{
+    Bound, Change, FRESH, GATHER_ENTRY_POINT, GATHER_LAYOUT, Gather, List, Moves, NONE, Side, Taken,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;

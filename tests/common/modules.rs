@@ -10,7 +10,8 @@ use wgpu_optim::program::{
 };
 use wgpu_optim::rule::DynRule;
 use wgpu_optim::rules::REGISTRY;
-use wgpu_optim::{AnyRule, Lookahead, LossScale, NonFinite, Wrappers};
+use wgpu_optim::state::{Change, GATHER_LAYOUT, List, Taken};
+use wgpu_optim::{AnyRule, Description, Lookahead, LossScale, NonFinite, Wrappers};
 
 /// A module of a program, parsed and validated without any capability.
 pub struct Composed<'a> {
@@ -91,6 +92,36 @@ pub fn each_module(config: &AnyRule, check: fn(&Composed)) {
             }
         }
     }
+}
+
+/// A program whose modules are those that move rows: on CPUs, on GPUs, and where no vec4 fits.
+pub fn of_moves() -> Program {
+    let made = |rows: usize, offset: Option<u32>, software: bool| {
+        let limits = Limits { software, ..Limits::default() };
+        let places = offset.map(|at| {
+            format!(r#", "param": {{"buffer": 0, "offset": {at}}}, "grad": {{"buffer": 1, "offset": {at}}}"#)
+        });
+        let places = places.unwrap_or_default();
+        let text = format!(
+            r#"{{"optimizer": "adam", "buffers": [1004, 1004], "tensors": [{{"name": "w", "shape": [{rows}, 5]{places}}}]}}"#
+        );
+        Description::from_json(&text, &limits).unwrap()
+    };
+    let rows = List::Rows((0..9).collect());
+    let change = Change { tensor: "w".into(), from: Some(Taken { tensor: "w".into(), rows }) };
+    let mut program = made(9, None, false).program;
+    program.modules.clear();
+    program.layouts = vec![GATHER_LAYOUT.to_vec()];
+    for (offset, software) in [(None, true), (None, false), (Some(4), false)] {
+        let (old, new) = (made(17, offset, software), made(9, offset, software));
+        for gather in new.moves_from(&old, std::slice::from_ref(&change)).unwrap().0.passes {
+            if program.modules.iter().all(|module| module.wgsl != gather.wgsl) {
+                program.modules.push(gather.module());
+            }
+        }
+    }
+    assert_eq!(program.modules.len(), 3);
+    program
 }
 
 /// Checks each text once.

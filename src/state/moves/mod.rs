@@ -5,7 +5,7 @@ mod plan;
 
 use super::refused;
 use crate::error::Error;
-use crate::program::{Clock, Limits, Program, Slice, Tensors};
+use crate::program::{Binding, Clock, Limits, Module, Program, Slice, Tensors, WORKGROUP};
 use crate::rule::{Config, SlotKind};
 use plan::Plan;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,9 @@ pub const FRESH: u32 = 1 << 31;
 
 /// Entry point of the modules that move rows, [`Gather::wgsl`].
 pub const GATHER_ENTRY_POINT: &str = "gather_rows";
+/// What they bind: chunks, list, old words, new words.
+pub const GATHER_LAYOUT: [Binding; 4] =
+    [Binding::ReadOnly, Binding::ReadOnly, Binding::ReadOnly, Binding::ReadWrite];
 
 /// Where a tensor's words come from, where that is not the tensor of the same name and shape.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,8 +73,7 @@ pub struct Moves {
     pub lists: Vec<u32>,
 }
 
-/// A dispatch of workgroups of [`WORKGROUP`](crate::program::WORKGROUP), with the bindings (chunks, list, old words: read-only
-/// storage; new words: storage).
+/// A dispatch of workgroups of [`WORKGROUP`], with the bindings of [`GATHER_LAYOUT`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gather {
     /// Its module's text: one of a few.
@@ -88,6 +90,19 @@ pub struct Gather {
     pub rows: u64,
     /// Workgroups in x and y.
     pub workgroups: [u32; 2],
+}
+
+impl Gather {
+    /// Its module. Its layout is [`GATHER_LAYOUT`].
+    pub fn module(&self) -> Module {
+        Module {
+            label: "wgpu-optim: take over".into(),
+            wgsl: self.wgsl.into(),
+            entry_point: GATHER_ENTRY_POINT.into(),
+            invocations: WORKGROUP,
+            layout: 0,
+        }
+    }
 }
 
 /// Where a list is.
