@@ -69,35 +69,44 @@ fn save(run: &Run<'_>) -> OptimizerState {
     run.optimizer.read_checkpoint_blocking(&run.params).unwrap()
 }
 
-/// A file that was written one tensor at a time has what was read at once.
+/// A file that was written one tensor at a time has what was read at once, and is read so.
 #[cfg(all(feature = "checkpoint", not(target_arch = "wasm32")))]
-fn is_what_a_file_has(run: &Run<'_>, state: &OptimizerState) {
+fn goes_by_file(run: &Run<'_>, state: &OptimizerState, resumed: &mut Run<'_>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.safetensors");
     run.optimizer.save_checkpoint_blocking(&run.params, &path).unwrap();
     assert!(OptimizerState::open(&path).unwrap() == *state, "a file has other words");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    let rest = resumed.optimizer.load_checkpoint_blocking(&resumed.params, &path).unwrap();
+    assert_eq!((rest.about(), rest.get("m/0")), (state.about(), None));
 }
 #[cfg(not(all(feature = "checkpoint", not(target_arch = "wasm32"))))]
-fn is_what_a_file_has(_: &Run<'_>, _: &OptimizerState) {}
+fn goes_by_file(_: &Run<'_>, state: &OptimizerState, resumed: &mut Run<'_>) {
+    resumed.params.load_params(&resumed.gpu.queue, state).unwrap();
+    resumed.optimizer.load_state(state).unwrap();
+}
 
 /// Saves in the middle, goes on, and holds `resumed`, which starts from what was saved, against it.
 fn goes_on(run: &mut Run<'_>, resumed: &mut Run<'_>) {
     run.write_theta(&parameters(1, &LENS));
     (0..BEFORE).for_each(|number| step(run, number));
     let state = save(run);
-    is_what_a_file_has(run, &state);
-    (BEFORE..BEFORE + AFTER).for_each(|number| step(run, number));
     // What another run has done before does not matter.
     resumed.write_theta(&parameters(5, &LENS));
     (20..23).for_each(|number| step(resumed, number));
-    resumed.params.load_params(&resumed.gpu.queue, &state).unwrap();
-    resumed.optimizer.load_state(&state).unwrap();
-    assert_eq!(resumed.optimizer.steps(), state.recorded());
+    goes_by_file(run, &state, resumed);
+    (BEFORE..BEFORE + AFTER).for_each(|number| step(run, number));
     let same = resumed.optimizer.program().hash() == run.optimizer.program().hash();
-    assert!(!same || save(resumed) == state, "what was loaded is what was saved");
-    (BEFORE..BEFORE + AFTER).for_each(|number| step(resumed, number));
-    assert!(resumed.read().bits() == run.read().bits(), "the run went on with other bits");
+    for from_file in [true, false] {
+        if !from_file {
+            resumed.params.load_params(&resumed.gpu.queue, &state).unwrap();
+            resumed.optimizer.load_state(&state).unwrap();
+        }
+        assert_eq!(resumed.optimizer.steps(), state.recorded());
+        assert!(!same || save(resumed) == state, "what was loaded is what was saved");
+        (BEFORE..BEFORE + AFTER).for_each(|number| step(resumed, number));
+        assert!(resumed.read().bits() == run.read().bits(), "the run went on with other bits");
+    }
 }
 
 fn resumes(gpu: &Gpu, config: &AnyRule, options: &Options) {
@@ -216,6 +225,25 @@ fn misfits(gpu: &Gpu) {
         ["'tensor 9' is not in the state", "'tensor 2' of the state is not here", "'tensor 1' has shape"]
     {
         assert!(refused.contains(part), "{part}: {refused}");
+    }
+    #[cfg(all(feature = "checkpoint", not(target_arch = "wasm32")))]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.safetensors");
+        let mut load = |path| other.load_checkpoint_blocking(&params, path).unwrap_err();
+        assert!(matches!(load(&path), wgpu_optim::Error::File { .. }));
+        state.save(&path).unwrap();
+        assert_eq!(load(&path).to_string(), refused);
+        // All that there is to a run, but not its parameters.
+        let mut encoder = gpu.encoder();
+        let download = run.optimizer.download_state(&mut encoder);
+        gpu.submit(encoder);
+        let poll = async { gpu.device.poll(wgpu::PollType::wait_indefinitely()).unwrap() };
+        let (bare, _) = pollster::block_on(futures::future::join(download.read(), poll));
+        bare.unwrap().save(&path).unwrap();
+        let bare = run.optimizer.load_checkpoint_blocking(&run.params, &path).unwrap_err().to_string();
+        assert!(bare.contains("'param/tensor 0' is not in it"), "{bare}");
+        assert!(save(&run) == state, "nothing was changed");
     }
     assert!(other.read_checkpoint_blocking(&params).unwrap() == before, "nothing was changed");
     assert!(params.load_params(&gpu.queue, &state).is_err());

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use wgpu_optim::program::{Clock, Declared, Limits, Options, Packing, Program, RowMasks, Tensors};
 use wgpu_optim::rule::Config;
 use wgpu_optim::rules::REGISTRY;
+use wgpu_optim::state::StateFile;
 use wgpu_optim::{AnyRule, Error, Lookahead, LossScale, NonFinite, OptimizerState, Wrappers};
 
 fn wrapped() -> Wrappers {
@@ -206,6 +207,8 @@ fn altered_files() {
         (counts, state(&program, &mut clock).to_safetensors().unwrap())
     });
     let (mut taken, mut refused) = (0, 0);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("altered");
     for seed in 0..files {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let (counts, bytes) = &kinds[seed as usize % 2];
@@ -223,8 +226,11 @@ fn altered_files() {
                 _ => drop(file.drain(at..(at + 3).min(file.len()))),
             }
         }
+        std::fs::write(&path, &file).unwrap();
+        let opened = OptimizerState::open(&path);
         match OptimizerState::from_safetensors(&file) {
             Ok(state) => {
+                assert!(opened.unwrap() == state);
                 let (program, mut clock) = counted(&config, wrapped(), *counts).unwrap();
                 for strict in [true, false] {
                     if state.restore(&program, &mut clock, strict).is_ok() {
@@ -236,6 +242,7 @@ fn altered_files() {
             }
             Err(error) => {
                 assert!(!error.to_string().is_empty());
+                assert!(matches!(opened, Err(Error::State { .. })), "{opened:?}");
                 refused += 1;
             }
         }
@@ -260,6 +267,36 @@ fn files_are_written_whole_or_not_at_all() {
     assert!(OptimizerState::open(&nowhere).unwrap_err().to_string().contains("state.safetensors"));
     let rule = clock.groups()[0].rule().spec().name;
     assert_eq!(saved.optimizer(), rule);
+}
+
+/// A file gives what is asked for, and no more.
+#[test]
+fn files_are_read_one_tensor_at_a_time() {
+    let (program, mut clock) = of(&AnyRule::named("adam").unwrap(), wrapped());
+    let mut saved = state(&program, &mut clock);
+    saved.insert("param/bias", vec![7; 7]).unwrap();
+    saved.insert("host/epoch", vec![3]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.safetensors");
+    saved.save(&path).unwrap();
+    let mut file = StateFile::open(&path).unwrap();
+    for (name, words) in saved.words() {
+        assert_eq!(file.count(name), Some(words.len()));
+        assert_eq!(file.read(name).unwrap(), words, "{name}");
+    }
+    assert!(file.count("m/none").is_none());
+    assert!(file.read("m/none").unwrap_err().to_string().contains("'m/none' is not in it"));
+    let rest = file.state_without_slots().unwrap();
+    assert_eq!(
+        (rest.get("host/epoch"), rest.get("param/bias"), rest.get("m/bias")),
+        (Some(&[3][..]), None, None)
+    );
+    assert_eq!(rest.about(), saved.about());
+    // One that is cut while it is open.
+    let len = std::fs::metadata(&path).unwrap().len();
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(len - 4).unwrap();
+    let last = saved.words().map(|(name, _)| file.read(name)).filter(Result::is_err).collect::<Vec<_>>();
+    assert!(matches!(last[..], [Err(Error::File { .. })]), "{last:?}");
 }
 
 /// Words that are read when they are written: the file is the same, and an error leaves the one before.

@@ -1,13 +1,13 @@
-//! Writes a checkpoint one tensor at a time: a model need not fit into the host's memory.
+//! Writes and reads a checkpoint one tensor at a time: a model need not fit into the host's memory.
 
 use super::optimizer::Optimizer;
 use super::params::{ParamSet, TensorId};
-use super::readback::{Download, read_blocking};
+use super::readback::{Download, read_blocking, wait_for};
 use super::state::Role;
 use crate::error::Error;
 use crate::program::Slice;
 use crate::rule::Config;
-use crate::state::OptimizerState;
+use crate::state::{OptimizerState, StateFile, put};
 use std::collections::HashMap;
 use std::path::Path;
 use wgpu::CommandEncoder;
@@ -51,6 +51,66 @@ impl<C: Config> Optimizer<C> {
                 Source::Slot(slices) => Ok(optimizer.copy(encoder, slices)),
             })
         })
+    }
+
+    /// Goes on from a file of a checkpoint, as [`load_params`](ParamSet::load_params) and
+    /// [`load_state`](Optimizer::load_state) do with what [`OptimizerState::open`] gave, with one tensor or slot in the host's
+    /// memory at a time. **Submits and blocks**. The state that it gives back is without slots and parameters: what the host had
+    /// put into it is there.
+    ///
+    /// # Errors
+    /// [`Error::State`], naming every difference, [`Error::File`] for a file that is not there,
+    /// [`Error::UnknownHandle`] for parameters of another set; nothing was changed then. [`Error::File`] where the system can
+    /// read only a part of it, [`Error::Buffer`] for a buffer of the host's without `COPY_DST`, [`Error::DeviceLost`]: load
+    /// again then, since a part was written.
+    pub fn load_checkpoint_blocking(
+        &mut self,
+        params: &ParamSet,
+        path: impl AsRef<Path>,
+    ) -> Result<OptimizerState, Error> {
+        self.watch.check()?;
+        let mut file = StateFile::open(path)?;
+        let state = file.state_without_slots()?;
+        let mut clock = self.clock.clone();
+        let mut placed = state.place(&self.program, &mut clock, true, |name| file.count(name))?;
+        let mut beside = vec![];
+        for (name, id, role) in self.beside_state(params) {
+            let needed = params.tensor(id)?.len;
+            let reason = match (file.count(&name), role) {
+                (Some(count), _) if count == needed => {
+                    beside.push((name, id, role));
+                    continue;
+                }
+                (None, Role::Grad) => continue,
+                (Some(count), _) => format!("'{name}' has {count} elements in it, {needed} here"),
+                (None, Role::Param) => format!("'{name}' is not in it"),
+            };
+            return Err(Error::State { reason });
+        }
+        let written = || wait_for(&self.device, async { Ok(()) });
+        for (name, id, role) in beside {
+            let words = file.read(&name)?;
+            let values = bytemuck::cast_slice(&words);
+            match role {
+                Role::Param => params.write_param(&self.queue, id, values)?,
+                Role::Grad => params.write_grad(&self.queue, id, values)?,
+            }
+            // What is written waits in the host's memory for a submit.
+            self.queue.submit([]);
+            written()?;
+        }
+        for kept in &placed.slots {
+            let words = file.read(&kept.name)?;
+            let mut writes = vec![];
+            put(&mut writes, kept, &words);
+            writes.iter().for_each(|(slice, words)| self.write_words(slice, words));
+            self.queue.submit([]);
+            written()?;
+        }
+        placed.writes.drain(..).for_each(|(slice, words)| self.write_words(&slice, &words));
+        self.clock = clock;
+        self.forget_count();
+        Ok(state)
     }
 
     fn read_words(

@@ -156,13 +156,13 @@ impl<C: Config> Optimizer<C> {
         Ok(restored.left)
     }
 
-    fn write_words(&self, slice: &Slice, words: &[u32]) {
+    pub(super) fn write_words(&self, slice: &Slice, words: &[u32]) {
         let buffer = &self.objects.buffers[slice.buffer as usize];
         self.queue.write_buffer(buffer, slice.offset, bytemuck::cast_slice(words));
     }
 
     /// A reading that is still awaited is of the steps before.
-    fn forget_count(&mut self) {
+    pub(super) fn forget_count(&mut self) {
         self.counts = CountReader::of(&self.device, &self.program);
     }
 

@@ -1,5 +1,7 @@
 //! States as safetensors: readable by every library for that format, and by [`OptimizerState`] again. Feature `checkpoint`.
 
+#[cfg(not(target_arch = "wasm32"))]
+use super::StateFile;
 use super::counts::is_of_counts;
 use super::{OptimizerState, refused};
 use crate::error::Error;
@@ -13,7 +15,7 @@ use std::path::Path;
 use std::{borrow::Cow, cell::RefCell};
 
 /// The key of the metadata that says what the words are of.
-const ABOUT: &str = "wgpu-optim";
+pub(super) const ABOUT: &str = "wgpu-optim";
 
 impl OptimizerState {
     /// A safetensors file: parameters as `param/<name>` and slots as `<slot>/<name>` in the tensors' shapes, f32; counts and rows
@@ -63,14 +65,20 @@ impl OptimizerState {
             SafeTensors::deserialize(bytes).map_err(|error| refused(format!("no safetensors: {error}")))?;
         let mut words = BTreeMap::new();
         for (name, view) in file.iter() {
-            if !matches!(view.dtype(), Dtype::F32 | Dtype::U32) {
-                return Err(refused(format!("'{name}' is of {:?}, not of f32 or u32", view.dtype())));
-            }
+            dtypes(name, view.dtype())?;
             let four = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
             words.insert(name.to_string(), view.data().chunks_exact(4).map(four).collect());
         }
         Self::from_parts(about, words)
     }
+}
+
+/// Refuses words of another kind.
+pub(super) fn dtypes(name: &str, dtype: Dtype) -> Result<(), Error> {
+    if matches!(dtype, Dtype::F32 | Dtype::U32) {
+        return Ok(());
+    }
+    Err(refused(format!("'{name}' is of {dtype:?}, not of f32 or u32")))
 }
 
 /// Counts and host scalars are bits, not numbers.
@@ -122,19 +130,17 @@ impl OptimizerState {
             .map_err(|error| failed(path, &error))?
     }
 
-    /// Reads a file.
+    /// Reads a file. Allocates no more than its size.
     ///
     /// # Errors
     /// [`Error::File`] where the system refuses, and as [`from_safetensors`](OptimizerState::from_safetensors).
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|error| failed(path, &error))?;
-        Self::from_safetensors(&bytes)
+        StateFile::open(path)?.state()
     }
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-fn failed(path: &Path, error: &std::io::Error) -> Error {
+pub(super) fn failed(path: &Path, error: &std::io::Error) -> Error {
     Error::File { path: path.display().to_string(), reason: error.to_string() }
 }
 

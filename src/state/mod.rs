@@ -6,6 +6,8 @@ mod differences;
 #[cfg(feature = "checkpoint")]
 mod file;
 mod moves;
+#[cfg(all(feature = "checkpoint", not(target_arch = "wasm32")))]
+mod open;
 
 use crate::error::Error;
 use crate::json;
@@ -17,6 +19,8 @@ use differences::Differences;
 pub use moves::{
     Bound, Change, FRESH, GATHER_ENTRY_POINT, GATHER_LAYOUT, Gather, List, Moves, NONE, Side, Taken,
 };
+#[cfg(all(feature = "checkpoint", not(target_arch = "wasm32")))]
+pub use open::StateFile;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -142,6 +146,17 @@ pub struct Restored {
     pub left: Vec<String>,
 }
 
+/// What of a state goes where.
+#[derive(Default)]
+pub(crate) struct Placed {
+    /// Slots, and what the whole optimizer keeps: words of the same names.
+    pub slots: Vec<Persistent>,
+    /// Counts, and host scalars that follow from them.
+    pub writes: Vec<(Slice, Vec<u32>)>,
+    /// As [`Restored::left`].
+    pub left: Vec<String>,
+}
+
 impl OptimizerState {
     /// What an executor reads off its device, in this order, for [`new`](OptimizerState::new).
     pub fn kept(program: &Program) -> Vec<Persistent> {
@@ -257,10 +272,26 @@ impl OptimizerState {
         clock: &mut Clock<C>,
         strict: bool,
     ) -> Result<Restored, Error> {
+        let Placed { slots, mut writes, left } =
+            self.place(program, clock, strict, |name| self.get(name).map(<[u32]>::len))?;
+        for kept in &slots {
+            put(&mut writes, kept, self.get(&kept.name).unwrap_or_default());
+        }
+        Ok(Restored { writes, left })
+    }
+
+    /// As [`restore`](OptimizerState::restore), with slots that are elsewhere: `count` says how many words there are of a name.
+    pub(crate) fn place<C: Config>(
+        &self,
+        program: &Program,
+        clock: &mut Clock<C>,
+        strict: bool,
+        count: impl Fn(&str) -> Option<usize>,
+    ) -> Result<Placed, Error> {
         let mut differences = Differences::of(self, program, clock)?;
         let groups = differences.groups(self, program, clock);
         let tensors = differences.tensors(self, program);
-        let mut restored = Restored::default();
+        let mut placed = Placed::default();
         // Slots of the tensors that are the same, and what the whole optimizer keeps.
         let is_left = |name: &str| {
             let tensor = name.split_once('/').map(|(_, tensor)| tensor);
@@ -272,21 +303,19 @@ impl OptimizerState {
             if is_of_counts(&kept.name) || is_left(&kept.name) {
                 continue;
             }
-            let count: u64 = kept.slices.iter().map(|slice| slice.size / 4).sum();
-            match self.get(&kept.name) {
-                Some(words) if words.len() as u64 == count => put(&mut restored.writes, &kept, words),
-                Some(words) => differences.add(format!(
-                    "'{}' has {} words in the state, {count} here",
-                    kept.name,
-                    words.len()
-                )),
+            let needed: u64 = kept.slices.iter().map(|slice| slice.size / 4).sum();
+            match count(&kept.name) {
+                Some(count) if count as u64 == needed => placed.slots.push(kept),
+                Some(count) => {
+                    differences.add(format!("'{}' has {count} words in the state, {needed} here", kept.name))
+                }
                 None => differences.add(format!("'{}' is not in the state", kept.name)),
             }
         }
-        let progress = self.put_counts(program, &clock.progress(), &mut differences, &mut restored.writes);
-        restored.left = differences.into_list();
-        if strict && !restored.left.is_empty() {
-            return Err(refused(restored.left.join("; ")));
+        let progress = self.put_counts(program, &clock.progress(), &mut differences, &mut placed.writes);
+        placed.left = differences.into_list();
+        if strict && !placed.left.is_empty() {
+            return Err(refused(placed.left.join("; ")));
         }
         let mut made = clock.clone();
         if let Some(groups) = groups {
@@ -299,12 +328,12 @@ impl OptimizerState {
         }
         made.resume(&progress)?;
         *clock = made;
-        Ok(restored)
+        Ok(placed)
     }
 }
 
 /// Deals words to the slices that they are read from.
-fn put(writes: &mut Vec<(Slice, Vec<u32>)>, kept: &Persistent, words: &[u32]) {
+pub(crate) fn put(writes: &mut Vec<(Slice, Vec<u32>)>, kept: &Persistent, words: &[u32]) {
     let mut rest = words;
     for slice in &kept.slices {
         let (own, after) = rest.split_at(slice.size as usize / 4);
