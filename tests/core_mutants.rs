@@ -15,6 +15,11 @@ const STEPS: u64 = 8;
 const TENSORS: [(usize, usize); 8] =
     [(1, 0), (1500, 1), (3, 0), (1024, 0), (7, 0), (9001, 1), (4095, 1), (4096, 0)];
 
+/// Matrices whose rows are multiples of four, for what is only there without others: 2 x 32 x 64, 3 x 4, 9 x 12.
+const FOURS: [(usize, usize); 3] = [(4096, 0), (12, 1), (108, 1)];
+/// Two small matrices beside one another, and two that are added up in several parts: 2 x 4 x 9, 2 x 300 x 600.
+const PARTS: [(usize, usize); 2] = [(72, 1), (360_000, 0)];
+
 /// A wrong text: `find` stands once in each module that has it.
 struct Mutant {
     /// The file in `shaders/core`.
@@ -205,9 +210,19 @@ fn mutants() -> Vec<Mutant> {
         plain,
         BINDABLE,
         &[
-            ("word_at(m.row_place + row) / word_at(m.mean_place + matrix);", "word_at(m.row_place + row);"),
-            ("at.row) / word_at(m.mean_place + matrix);", "at.row);"),
+            // Of matrices in fours, and of others.
+            (
+                "let divided = word_at(m.row_place + row) / word_at(m.mean_place + matrix);",
+                "let divided = 1.0;",
+            ),
             ("let line = m.column_place + matrix * m.columns", "let line = m.column_place + m.columns"),
+            ("let share = word_at(m.row_place + row) / word_at(m.mean_place + matrix);", "let share = 1.0;"),
+            ("word_at(m.row_place + row + 1u)", "word_at(m.row_place + row)"),
+            ("/ word_at(m.mean_place + behind);", "/ word_at(m.mean_place);"),
+            ("vec4<f32>(next_share), in_next)", "vec4<f32>(next_share), vec4<bool>(false))"),
+            ("vec4<u32>((behind - 1u) * m.columns)", "vec4<u32>(behind * m.columns)"),
+            ("select(columns, vec4<f32>(1.0), vector),", "columns,"),
+            ("at.row) / word_at(m.mean_place + matrix);", "at.row);"),
             ("let column = at.column + u32(i == 0u);", "let column = at.column;"),
             (
                 "word_at(m.column_place + matrix_of(m, at) * m.columns + at.column)",
@@ -240,10 +255,10 @@ fn mutants() -> Vec<Mutant> {
         BINDABLE,
         &[
             ("select(m.columns, m.rows, columns));", "select(m.rows, m.columns, columns));"),
-            (
-                "set_word(at, factored_average(word_at(at), mean, row.h));",
-                "set_word(at, factored_average(0.0, mean, row.h));",
-            ),
+            ("let old = factored[at];", "let old = vec4<f32>(0.0);"),
+            ("lane / QUADS", "0u"),
+            ("let eight = first + second;", "let eight = first;"),
+            ("select(0u, part, there) * QUADS + quad;", "quad;"),
         ],
     );
     add(
@@ -263,6 +278,9 @@ fn mutants() -> Vec<Mutant> {
         BINDABLE,
         &[
             ("sum += c;", ""),
+            ("k * deep < rows_left", "k * deep + deep < rows_left"),
+            ("min(ROWS * deep, rows_left)", "min(ROWS * deep, rows_left - 1u)"),
+            ("part < TURNS;", "part < TURNS - 1u;"),
             ("eight += fours[", "eight = fours["),
             ("eight += totals[", "eight = totals["),
             ("let r = first_row + q;", "let r = first_row;"),
@@ -311,6 +329,20 @@ fn mutants() -> Vec<Mutant> {
 
 /// Whether the steps of a mutant differ from those of the reference, or leave gradients where there should be zeros.
 fn noticed(gpu: &Gpu, mutant: &Mutant) -> bool {
+    let mut there = false;
+    for tensors in [&TENSORS[..], &FOURS, &PARTS] {
+        let found = differs(gpu, mutant, tensors);
+        there |= found.is_some();
+        if found == Some(true) {
+            return true;
+        }
+    }
+    assert!(there, "'{}' stands in no module", mutant.find);
+    false
+}
+
+/// The same for some tensors; nothing if the line is not there.
+fn differs(gpu: &Gpu, mutant: &Mutant, tensors: &[(usize, usize)]) -> Option<bool> {
     let rule = mutant.rule;
     let config = if rule.starts_with('{') { AnyRule::from_json(rule) } else { AnyRule::named(rule) }.unwrap();
     let mut slower = config.clone();
@@ -318,7 +350,7 @@ fn noticed(gpu: &Gpu, mutant: &Mutant) -> bool {
     let mut options = Options::default();
     options.wrappers = (mutant.around)();
     let mut found = 0;
-    let mut run = Run::altered(gpu, &[config, slower], &TENSORS, mutant.home, &options, |program| {
+    let mut run = Run::altered(gpu, &[config, slower], tensors, mutant.home, &options, |program| {
         for module in &mut program.modules {
             let count = module.wgsl.matches(mutant.find).count();
             assert!(count <= 1, "'{}' stands {count} times in {}", mutant.find, module.label);
@@ -326,14 +358,16 @@ fn noticed(gpu: &Gpu, mutant: &Mutant) -> bool {
             module.wgsl = module.wgsl.replace(mutant.find, mutant.replace);
         }
     });
-    assert!(found > 0, "'{}' stands in no module", mutant.find);
-    let lens = TENSORS.map(|(len, _)| len);
+    if found == 0 {
+        return None;
+    }
+    let lens: Vec<usize> = tensors.iter().map(|(len, _)| *len).collect();
     run.write_theta(&parameters(1, &lens));
     let mut words = run.read();
     for step in 0..STEPS {
         let (after, worst) = run.checked_step(&words, &gradients(2, step, &lens));
         if worst.units > 1.0 || worst.units.is_nan() {
-            return true;
+            return Some(true);
         }
         if options.wrappers.zero_grad {
             let mut encoder = gpu.encoder();
@@ -341,17 +375,26 @@ fn noticed(gpu: &Gpu, mutant: &Mutant) -> bool {
             let left = ids.map(|id| run.params.download_grad(&mut encoder, *id).unwrap()).collect();
             gpu.submit(encoder);
             if resolve(gpu, left).concat().iter().any(|g| *g != 0.0) {
-                return true;
+                return Some(true);
             }
         }
         words = after;
     }
-    false
+    Some(false)
 }
 
 fn main() {
     gpu_main("core_mutants", |adapter| {
         let mut trials = vec![trial(adapter, "every shared text has mutants", |_| every_text())];
+        // Nothing is noticed where nothing is wrong.
+        for (tensors, kind) in [(&TENSORS[..], "of all kinds"), (&FOURS, "in fours"), (&PARTS, "in parts")] {
+            trials.push(trial(adapter, format!("no wrong line, matrices {kind}"), move |gpu| {
+                let (file, find) = ("factored", "fn find_matrices");
+                let home = BINDABLE;
+                let none = Mutant { file, find, replace: find, rule: "adafactor", around: plain, home };
+                assert_eq!(differs(gpu, &none, tensors), Some(false));
+            }));
+        }
         for mutant in mutants() {
             let name = format!("{}: {} -> {}", mutant.file, mutant.find, mutant.replace);
             trials.push(trial(adapter, name, move |gpu| {

@@ -16,9 +16,10 @@
 // The buffer `factored` has the averages of all rows and columns, then those means, then terms. A line is a row or a
 // column.
 //
-// Generated: APART says whether the rows and columns of some tensor do not lie side by side in fours, as those of
-// convolutions, and of matrices whose rows are no multiple of four; CUT whether some block of a matrix is cut into
-// windows. CPUs run both sides of every `if`, so what no tensor needs is not there.
+// Generated: APART says whether the rows and columns of some tensor do not lie side by side in fours, as those of matrices
+// whose rows are no multiple of four; MIXED whether four neighbours may be in more than two rows, or in several matrices, as
+// those of convolutions; VECTORS whether some tensor has no columns; CUT whether some block of a matrix is cut into windows. CPUs run both sides of every `if`, so what no
+// tensor needs is not there.
 
 struct Matrices {
     rows: u32,
@@ -128,10 +129,30 @@ fn lines_together(m: Matrices, element: u32) -> Lines {
     let matrix = quotient(row, m.rows, m.inverse_rows);
     let line = m.column_place + matrix * m.columns + (element - row * m.columns);
     let neighbours = factored[select(line, m.row_place + element, vector) / 4u];
-    let share = word_at(m.row_place + row) / word_at(m.mean_place + matrix);
+    let divided = word_at(m.row_place + row) / word_at(m.mean_place + matrix);
     return Lines(
-        select(vec4<f32>(share), neighbours, vector),
+        select(vec4<f32>(divided), neighbours, vector),
         select(neighbours, vec4<f32>(1.0), vector),
+    );
+}
+
+// Of four neighbours in matrices of four columns or more, which are in one row or in the next, or in a tensor without columns.
+fn lines_across(m: Matrices, element: u32) -> Lines {
+    let vector = m.between == 0u;
+    let row = quotient(element, m.columns, m.inverse_columns);
+    let matrix = quotient(row, m.rows, m.inverse_rows);
+    let behind = matrix + u32((matrix + 1u) * m.rows == row + 1u);
+    let share = word_at(m.row_place + row) / word_at(m.mean_place + matrix);
+    let next_share = word_at(m.row_place + row + 1u) / word_at(m.mean_place + behind);
+    let column = vec4<u32>(element - row * m.columns) + vec4<u32>(0u, 1u, 2u, 3u);
+    let in_next = column >= vec4<u32>(m.columns);
+    let line = vec4<u32>(m.column_place)
+        + select(vec4<u32>(matrix * m.columns) + column, vec4<u32>((behind - 1u) * m.columns) + column, in_next);
+    let columns = vec4<f32>(word_at(line.x), word_at(line.y), word_at(line.z), word_at(line.w));
+    let neighbours = factored[select(0u, m.row_place + element, vector) / 4u];
+    return Lines(
+        select(select(vec4<f32>(share), vec4<f32>(next_share), in_next), neighbours, vector),
+        select(columns, vec4<f32>(1.0), vector),
     );
 }
 
@@ -145,10 +166,10 @@ struct Place {
 }
 
 fn place_of(m: Matrices, element: u32) -> Place {
-    let above = element / m.inner;
-    let before = above / m.columns;
-    let row_of_all = before / m.between;
-    let outer = row_of_all / m.rows;
+    let above = quotient(element, m.inner, 1.0 / f32(m.inner));
+    let before = quotient(above, m.columns, m.inverse_columns);
+    let row_of_all = quotient(before, m.between, 1.0 / f32(m.between));
+    let outer = quotient(row_of_all, m.rows, m.inverse_rows);
     return Place(
         outer,
         row_of_all - outer * m.rows,
@@ -189,17 +210,20 @@ fn column_of(m: Matrices, at: Place) -> f32 {
 }
 
 fn lines_of(m: Matrices, element: u32) -> Lines {
-    if (!APART || m.between == 0u || (m.lanes != 0u && m.columns % 4u == 0u)) {
-        return lines_together(m, element);
+    if (MIXED && m.between != 0u && (m.lanes == 0u || m.columns < 4u)) {
+        var lines = Lines();
+        var at = place_of(m, element);
+        for (var lane = 0u; lane < 4u; lane++) {
+            lines.rows[lane] = row_of(m, at);
+            lines.columns[lane] = column_of(m, at);
+            at = next(m, at);
+        }
+        return lines;
     }
-    var lines = Lines();
-    var at = place_of(m, element);
-    for (var lane = 0u; lane < 4u; lane++) {
-        lines.rows[lane] = row_of(m, at);
-        lines.columns[lane] = column_of(m, at);
-        at = next(m, at);
+    if (APART) {
+        return lines_across(m, element);
     }
-    return lines;
+    return lines_together(m, element);
 }
 
 // What `load_row` needs of a tile.

@@ -4,7 +4,7 @@
 fn with_vectors(m: Matrices, element: u32, gradient: vec4<f32>, g: vec4<f32>, row: Row, again: bool) -> Lines {
     var lines = lines_of(m, element);
     // A second look finds the new averages.
-    if (m.between == 0u && taken() && !again) {
+    if (VECTORS && m.between == 0u && taken() && !again) {
         let terms = vec4<f32>(
             factored_term(g.x, row.h),
             factored_term(g.y, row.h),

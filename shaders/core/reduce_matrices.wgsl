@@ -7,7 +7,8 @@
 //   workgroup: (tensor, first row, first column, where another window finds what it goes on with, or 0),
 //              (where the tensor's element 0 would be among the gradients, first element here, end, 1 if first)
 
-// Rows that an invocation takes between two barriers, and how many times.
+// Rows that an invocation takes between two barriers, and how many times. Generated: how many of these times any tensor has
+// rows (`TURNS`). Each costs two barriers, and what follows from a table may not decide who comes to them.
 const ROWS: u32 = 16u;
 const PARTS: u32 = 4u;
 // Sums join by eight.
@@ -106,10 +107,11 @@ fn optimizer_reduce(
         total = factored[carried];
         sum = factored[carried + WORKGROUP];
     }
-    for (var part = 0u; part < PARTS; part++) {
+    for (var part = 0u; part < TURNS; part++) {
         let first_row = entry.y + part * ROWS * deep;
-        // Four at a time, written out so that no load waits for another.
-        for (var k = 0u; k < ROWS; k += 4u) {
+        let rows_left = end_row - min(end_row, first_row);
+        // Four at a time, written out so that no load waits for another; none where a small matrix has no more rows.
+        for (var k = 0u; k < ROWS && k * deep < rows_left; k += 4u) {
             let r = first_row + k * deep + y;
             let a = terms_of_row(block, row, r, k * deep + y);
             let b = terms_of_row(block, row, r + deep, (k + 1u) * deep + y);
@@ -134,10 +136,10 @@ fn optimizer_reduce(
             sum = vec4<f32>(0.0);
         }
         workgroupBarrier();
-        for (var q = lane; q < ROWS * deep; q += WORKGROUP) {
+        for (var q = lane; q < min(ROWS * deep, rows_left); q += WORKGROUP) {
             let r = first_row + q;
             let end = r * m.columns + end_column;
-            if (r >= end_row || end <= here.y || end > here.z) {
+            if (end <= here.y || end > here.z) {
                 continue; // of another window
             }
             var of_row = 0.0;

@@ -121,7 +121,10 @@ impl Program {
             Factored::new(&shapes.collect::<Vec<_>>(), &plan)
         });
         let factored = factored.filter(|factored| factored.elements > 0);
-        (step.apart, step.cut) = factored.as_ref().map_or((false, false), |lines| (lines.apart, lines.cut));
+        let none = Factored::default();
+        let lines = factored.as_ref().unwrap_or(&none);
+        (step.apart, step.mixed, step.vectors) = (lines.apart, lines.mixed, lines.vectors);
+        (step.cut, step.turns) = (lines.cut, lines.turns);
         let label = options.label.clone().unwrap_or_else(|| format!("wgpu-optim: {}", step.spec.name));
         let assembly = Assembly {
             step,

@@ -27,15 +27,21 @@ pub(crate) struct Factored {
     pub elements: usize,
     /// Whether some tensor has rows and columns of which four neighbours are not side by side.
     pub apart: bool,
+    /// Whether four neighbours of some tensor may be in more than two rows, or in several matrices.
+    pub mixed: bool,
     /// Whether some block of a matrix is cut into windows.
     pub cut: bool,
+    /// Whether some tensor has no columns.
+    pub vectors: bool,
+    /// How many times the invocations of a block take some of its rows, at most.
+    pub turns: usize,
     /// Three vec4 for each tensor.
     records: Vec<[u32; 4]>,
     /// For each window two vec4 for each workgroup that reduces lines.
     reducing: Vec<Vec<[u32; 4]>>,
     /// For each window two vec4 for each workgroup that reduces a block of a matrix.
     blocks: Vec<Vec<[u32; 4]>>,
-    /// A vec4 for each workgroup that averages lines.
+    /// A vec4 for each block of lines that are averaged; four are a workgroup's.
     averaging: Vec<[u32; 4]>,
     /// A vec4 for each workgroup that averages the rows of matrices.
     matrices: Vec<[u32; 4]>,
@@ -60,6 +66,9 @@ impl Factored {
         let mut factored = Self::default();
         let all: Vec<Matrices> = shapes.iter().map(|(shape, _)| Matrices::of(shape)).collect();
         factored.apart = all.iter().any(|m| m.factored && (m.lanes() == 0 || m.columns % 4 != 0));
+        factored.vectors = all.iter().any(|m| !m.factored);
+        factored.turns = all.iter().map(Matrices::turns).max().unwrap_or(0);
+        factored.mixed = all.iter().any(|m| m.factored && (m.lanes() == 0 || m.columns < 4));
         let mut at = 0;
         let mut place = |count: usize| {
             // At a vec4, of which it owns the last one.
@@ -213,7 +222,7 @@ impl Factored {
     }
 
     pub fn averaging_workgroups(&self) -> usize {
-        self.averaging.len()
+        self.averaging.len().div_ceil(4)
     }
 
     pub fn matrix_workgroups(&self) -> usize {

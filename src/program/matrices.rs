@@ -4,9 +4,9 @@
 use super::factored::{BLOCK, CHUNK};
 use crate::rule::SlotKind;
 
-/// Rows of a block for each of its invocations that stand below one another: `ROWS` times `PARTS` in
-/// `shaders/core/reduce_matrices.wgsl`.
-const ROWS_OF_BLOCK: usize = 64;
+/// Rows that an invocation takes between two barriers, and how many times, as in `shaders/core/reduce_matrices.wgsl`.
+const ROWS: usize = 16;
+const PARTS: usize = 4;
 
 /// The matrices that the two largest dimensions of a tensor make, of equal ones the later, one for each place in the
 /// others. A tensor of fewer dimensions is not factored: each element is a row of its own, and there are no columns.
@@ -62,7 +62,15 @@ impl Matrices {
     /// Rows and columns of a block.
     fn block(&self) -> (usize, usize) {
         let lanes = self.lanes().max(1);
-        (ROWS_OF_BLOCK * (BLOCK / lanes), 4 * lanes)
+        (PARTS * ROWS * (BLOCK / lanes), 4 * lanes)
+    }
+
+    /// How many of the `PARTS` of its blocks have rows.
+    pub fn turns(&self) -> usize {
+        match self.lanes() {
+            0 => 0,
+            lanes => self.rows.div_ceil(ROWS * (BLOCK / lanes)).min(PARTS),
+        }
     }
 
     /// Parts that the lines of a kind are added up in: blocks or chunks.

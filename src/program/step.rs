@@ -98,8 +98,14 @@ pub(crate) struct Step<'a> {
     pub packed: u32,
     /// Whether some tensor has rows and columns of which four neighbours are not side by side.
     pub apart: bool,
+    /// Whether four neighbours of some tensor may be in more than two rows, or in several matrices.
+    pub mixed: bool,
     /// Whether some block of a matrix is cut into windows.
     pub cut: bool,
+    /// Whether some tensor has rows and no columns.
+    pub vectors: bool,
+    /// How many times the invocations of a block of a matrix take some of its rows, at most.
+    pub turns: usize,
     /// The rule's slots, then the wrappers'.
     pub streams: Vec<Stream>,
     /// Storage buffers that the slots are dealt to.
@@ -148,7 +154,10 @@ impl<'a> Step<'a> {
             loops: true,
             packed: 8,
             apart: true,
+            mixed: true,
             cut: true,
+            vectors: true,
+            turns: 0,
             streams: streams.collect(),
             state_buffers: 0,
             reduces: groups.iter().any(|group| group.rule().reduces()),

@@ -78,8 +78,7 @@ pub(crate) fn module(step: &Step<'_>, kind: &PassKind, access: Access) -> String
     }
     if step.spec.is_factored() && kind.needs.rule {
         parts.push(include_str!("../../shaders/core/factored.wgsl").into());
-        let Step { apart, cut, .. } = step;
-        parts.push(format!("const APART: bool = {apart};\nconst CUT: bool = {cut};\n"));
+        parts.push(factored_constants(step));
         if kind.comes_first(step) {
             parts.push(include_str!("../../shaders/core/factored_vectors.wgsl").into());
         }
@@ -105,6 +104,15 @@ pub(crate) fn module(step: &Step<'_>, kind: &PassKind, access: Access) -> String
         parts.push(step.wgsl.into());
     }
     parts.join("\n")
+}
+
+/// What `factored.wgsl` and its passes leave out where no tensor needs it.
+fn factored_constants(step: &Step<'_>) -> String {
+    let Step { apart, mixed, vectors, cut, turns, .. } = step;
+    format!(
+        "const APART: bool = {apart};\nconst MIXED: bool = {mixed};\nconst VECTORS: bool = {vectors};\n\
+         const CUT: bool = {cut};\nconst TURNS: u32 = {turns}u;\n"
+    )
 }
 
 const KEEP_GRADIENTS: &str = "fn clear_one(tile: Tile, element: u32) {
