@@ -5,7 +5,7 @@ mod common;
 
 use common::run::{BINDABLE, Home, Run, TOGETHER, Words, Worst, gradients, parameters, resolve, with_slower};
 use common::{Gpu, gpu_main, is_tried, trial};
-use wgpu_optim::program::{Program, RowMasks};
+use wgpu_optim::program::{Program, RowMasks, Shape};
 use wgpu_optim::reference::{self, Reference, expect_step, host_scalars};
 use wgpu_optim::rule::{Config, FieldKind, HostState};
 use wgpu_optim::rules::{Adam, REGISTRY};
@@ -15,8 +15,9 @@ use wgpu_optim::{
 };
 
 /// One element; rows of 5, 100, 59, 683 and 1 elements; none.
-const LENS: [usize; 7] = [1, 15, 1500, 2183, 2049, 4099, 0];
 const TENSORS: [(usize, usize); 7] = [(1, 0), (15, 1), (1500, 1), (2183, 0), (2049, 0), (4099, 1), (0, 0)];
+/// None whose rows have fewer than three elements: those go another way on CPUs. Rows of 5, 100, 59 and 3.
+const LONG_ROWS: [(usize, usize); 4] = [(15, 1), (1500, 1), (2183, 0), (9, 0)];
 const STEPS: u64 = 8;
 
 fn around(kind: RowMasks, wrappers: Wrappers) -> Options {
@@ -47,9 +48,24 @@ fn start<'a>(
     options: &Options,
     alter: impl FnOnce(&mut Program),
 ) -> Run<'a> {
-    let run = Run::altered(gpu, &with_slower(config), &TENSORS, home, options, alter);
-    run.write_theta(&parameters(1, &LENS));
+    start_of(gpu, config, &TENSORS, home, options, alter)
+}
+
+fn start_of<'a>(
+    gpu: &'a Gpu,
+    config: &AnyRule,
+    tensors: &[(usize, usize)],
+    home: Home,
+    options: &Options,
+    alter: impl FnOnce(&mut Program),
+) -> Run<'a> {
+    let run = Run::altered(gpu, &with_slower(config), tensors, home, options, alter);
+    run.write_theta(&parameters(1, &lens(&run)));
     run
+}
+
+fn lens(run: &Run<'_>) -> Vec<usize> {
+    run.params.tensors().iter().map(|tensor| tensor.len).collect()
 }
 
 fn rows(run: &Run<'_>, tensor: usize) -> usize {
@@ -76,12 +92,13 @@ fn mask(rows: usize, acts: impl Fn(usize) -> bool) -> Vec<u32> {
 
 /// A step of the rows that [`acts`] has; the gradients of others are not to be looked at.
 fn step(run: &mut Run<'_>, number: u64) -> Vec<Vec<f32>> {
-    let mut given = gradients(2, number, &LENS);
-    for tensor in 0..LENS.len() {
+    let lens = lens(run);
+    let mut given = gradients(2, number, &lens);
+    for tensor in 0..lens.len() {
         let rows = rows(run, tensor);
         let words = mask(rows, |row| acts(tensor, row, number));
         run.optimizer.write_row_mask(run.tensors[tensor], &words).unwrap();
-        let each = LENS[tensor] / rows.max(1);
+        let each = lens[tensor] / rows.max(1);
         for (element, g) in given[tensor].iter_mut().enumerate() {
             if !acts(tensor, element / each, number) {
                 *g = [f32::NAN, f32::NEG_INFINITY][element % 2];
@@ -102,6 +119,8 @@ struct Part {
 /// Steps of which every word is held against what it may be.
 struct Checked {
     kind: RowMasks,
+    lens: Vec<usize>,
+    groups: Vec<usize>,
     taken: Vec<Vec<u64>>,
     /// For each group and number of steps.
     scalars: Vec<Vec<Vec<f64>>>,
@@ -113,9 +132,12 @@ impl Checked {
             let mut host = HostState::default();
             (1..=STEPS).map(|t| host_scalars(config.rule(), t, &mut host)).collect()
         };
+        let tensors = run.params.tensors();
         Self {
             kind,
-            taken: (0..LENS.len()).map(|tensor| vec![0; rows(run, tensor)]).collect(),
+            lens: lens(run),
+            groups: tensors.iter().map(|tensor| tensor.group).collect(),
+            taken: (0..tensors.len()).map(|tensor| vec![0; rows(run, tensor)]).collect(),
             scalars: with_slower(config).iter().map(of_group).collect(),
         }
     }
@@ -123,7 +145,7 @@ impl Checked {
     /// What acts in a step, by its own count.
     fn parts(&mut self, number: u64) -> Vec<Part> {
         let mut parts: Vec<Part> = vec![];
-        for (tensor, len) in LENS.into_iter().enumerate() {
+        for (tensor, len) in self.lens.iter().enumerate() {
             let each = len / self.taken[tensor].len().max(1);
             for row in (0..self.taken[tensor].len()).filter(|row| acts(tensor, *row, number)) {
                 self.taken[tensor][row] += 1;
@@ -152,7 +174,7 @@ impl Checked {
         let (parts, configs) = (self.parts(number), with_slower(config));
         let pick = |words: &[f32], part: &Part| -> Vec<f32> {
             // A ring has its values one behind the other.
-            let all = (0..words.len()).step_by(LENS[part.tensor].max(1));
+            let all = (0..words.len()).step_by(self.lens[part.tensor].max(1));
             all.flat_map(|first| part.elements.iter().map(move |element| words[first + element])).collect()
         };
         let picked: Vec<_> = parts
@@ -163,7 +185,7 @@ impl Checked {
             })
             .collect();
         let words = parts.iter().zip(&picked).map(|(part, (theta, g, slots))| {
-            let group = TENSORS[part.tensor].1;
+            let group = self.groups[part.tensor];
             reference::Words {
                 rule: configs[group].rule(),
                 t: part.t,
@@ -177,7 +199,7 @@ impl Checked {
         });
         let (expected, _) = expect_step(wrappers, None, &words.collect::<Vec<_>>());
         let mut worst = Worst::default();
-        let mut moved: Vec<Vec<bool>> = LENS.iter().map(|len| vec![false; *len]).collect();
+        let mut moved: Vec<Vec<bool>> = self.lens.iter().map(|len| vec![false; *len]).collect();
         for (part, expected) in parts.iter().zip(expected) {
             let Part { tensor, t, elements } = part;
             elements.iter().for_each(|element| moved[*tensor][*element] = true);
@@ -204,11 +226,20 @@ impl Checked {
         for (tensor, moved) in moved.iter().enumerate() {
             let own = before.slots[tensor].len() - 2;
             let slots = before.slots[tensor].iter().zip(&after.slots[tensor]).enumerate();
-            // Slots of wrappers start in the first step, of all rows.
+            // Slots of wrappers start in the first step, of all rows: with the parameters as they are.
+            for started in after.slots[tensor][own..].iter().filter(|slot| number == 0 && !slot.is_empty()) {
+                let start = &before.theta[tensor];
+                for element in (0..moved.len()).filter(|element| !moved[*element]) {
+                    if started[element].to_bits() != start[element].to_bits() {
+                        let place = format!("tensor {tensor}: a wrapper's slot of element {element}");
+                        (worst.units, worst.place) = (f64::INFINITY, place);
+                    }
+                }
+            }
             let slots = slots.filter(|(slot, _)| number > 0 || *slot < own).map(|(_, both)| both);
             for (before, after) in slots.chain([(&before.theta[tensor], &after.theta[tensor])]) {
                 for (element, (before, after)) in before.iter().zip(after).enumerate() {
-                    if !moved[element % LENS[tensor]] && before.to_bits() != after.to_bits() {
+                    if !moved[element % self.lens[tensor]] && before.to_bits() != after.to_bits() {
                         let place =
                             format!("step {number}, tensor {tensor}: element {element} rests, and changed");
                         (worst.units, worst.place) = (f64::INFINITY, place);
@@ -220,14 +251,27 @@ impl Checked {
     }
 }
 
-fn worst(
-    gpu: &Gpu,
-    config: &AnyRule,
+/// What is run.
+#[derive(Clone, Copy)]
+struct Case {
+    tensors: &'static [(usize, usize)],
     home: Home,
-    (kind, wrappers): (RowMasks, Wrappers),
-    alter: impl FnOnce(&mut Program),
-) -> Worst {
-    let mut run = start(gpu, config, home, &around(kind, wrappers), alter);
+    kind: RowMasks,
+    wrappers: Wrappers,
+    shape: Option<Shape>,
+}
+
+impl Case {
+    fn new(kind: RowMasks, wrappers: Wrappers) -> Self {
+        Self { tensors: &TENSORS, home: BINDABLE, kind, wrappers, shape: None }
+    }
+}
+
+fn worst(gpu: &Gpu, config: &AnyRule, case: Case, alter: impl FnOnce(&mut Program)) -> Worst {
+    let Case { tensors, home, kind, wrappers, shape } = case;
+    let mut options = around(kind, wrappers);
+    options.shape = shape;
+    let mut run = start_of(gpu, config, tensors, home, &options, alter);
     let mut checked = Checked::new(&run, config, kind);
     let mut words = run.read();
     let mut worst = Worst::default();
@@ -239,20 +283,27 @@ fn worst(
     worst
 }
 
-fn within_intervals(gpu: &Gpu, config: &AnyRule, home: Home, around: (RowMasks, Wrappers)) {
-    let worst = worst(gpu, config, home, around, |_| {});
+fn within_intervals(gpu: &Gpu, config: &AnyRule, case: Case) {
+    let worst = worst(gpu, config, case, |_| {});
     assert!(worst.units <= 1.0, "{:.3} of the interval at {}", worst.units, worst.place);
     assert!(worst.units > 0.0, "no difference from the truth anywhere");
 }
 
 /// Wrong lines are noticed.
 fn finds_wrong_lines(gpu: &Gpu) {
-    let sparse = (RowMasks::TensorSteps, clipped());
-    let own = (RowMasks::RowSteps, clipped());
+    let sparse = Case::new(RowMasks::TensorSteps, clipped());
+    let own = Case::new(RowMasks::RowSteps, clipped());
     // Where nothing is added up, tiles are smaller.
-    let plain = (RowMasks::TensorSteps, Wrappers::default());
-    let zeroed = (RowMasks::TensorSteps, cautious());
-    for (around, find, replace) in [
+    let plain = Case::new(RowMasks::TensorSteps, Wrappers::default());
+    let zeroed = Case::new(RowMasks::TensorSteps, cautious());
+    let [wide, wide_own, long, runs] = [
+        Case { shape: Some(Shape::Wide(64)), ..sparse },
+        Case { shape: Some(Shape::Wide(64)), ..own },
+        Case { shape: Some(Shape::Long), ..plain },
+        Case { shape: Some(Shape::Long), tensors: &LONG_ROWS, ..plain },
+    ];
+    let long_own = Case { shape: Some(Shape::Long), ..own };
+    for (case, find, replace) in [
         (sparse, "let acts = there & (", "let acts = there | ("),
         (sparse, "first / 32u", "first / 64u"),
         (sparse, "row & vec4<u32>(31u)", "row & vec4<u32>(15u)"),
@@ -263,11 +314,28 @@ fn finds_wrong_lines(gpu: &Gpu) {
         (own, "if (at.w != at.x) {", "if (false) {"),
         (sparse, "select(vec4<f32>(0.0), x, lanes.acts)", "x"),
         (sparse, "return select(start, theta, lanes.acts);", "return theta;"),
-        (sparse, "if (acts && some_act(tile, lanes)) {", "if (acts) {"),
+        (wide, "acts && some_act(tile, lanes));", "acts);"),
         (own, "tile.steps % 2u * tile.rows.w", "0u"),
-        (own, "(tile.steps + 1u) % 2u * tile.rows.w", "0u"),
-        (own, "if (lanes.begins[lane]) {", "if (lanes.acts[lane]) {"),
-        (own, "select(vec4<u32>(0u), vec4<u32>(1u), lanes.acts)", "vec4<u32>(1u)"),
+        (wide_own, "(tile.steps + 1u) % 2u * tile.rows.w", "0u"),
+        (wide_own, "if (lanes.begins[lane]) {", "if (lanes.acts[lane]) {"),
+        (wide_own, "select(vec4<u32>(0u), vec4<u32>(1u), lanes.acts)", "vec4<u32>(1u)"),
+        (long_own, "let after = tile.rows.z + (tile.steps + 1u) % 2u * tile.rows.w;", "let after = before;"),
+        (long_own, "select(0u, 1u, row_acts(tile, row))", "1u"),
+        (long_own, "if (row > 0u || tile.start.y == 0u) {", "if (row > 0u) {"),
+        (long, "return tile.rows.x < 3u || (STARTS", "return (STARTS"),
+        (
+            Case { shape: Some(Shape::Long), tensors: &LONG_ROWS, ..sparse },
+            "(STARTS && tile.steps == 0u)",
+            "false",
+        ),
+        (runs, "const NARROW: bool = false;", "const NARROW: bool = true;"),
+        (runs, "row_words[tile.rows.y + at / 32u] >> (at % 32u)", "row_words[tile.rows.y] >> (at % 32u)"),
+        (runs, "32u - at % 32u, bits == 0u", "32u, bits == 0u"),
+        (runs, "countTrailingZeros(~acting)", "1u + countTrailingZeros(~acting)"),
+        (runs, "max(row * tile.rows.x, tile.start.y) - tile.start.y", "row * tile.rows.x - tile.start.y"),
+        (runs, "(at < vec4<u32>(run.end))", "(at <= vec4<u32>(run.end))"),
+        (runs, "(at >= vec4<u32>(run.first))", "(at > vec4<u32>(run.first))"),
+        (runs, "return rows + 1u;", "return rows;"),
         (own, "h_y = hyper_at(tile, row, lanes.steps.y);", ""),
         (
             own,
@@ -278,13 +346,13 @@ fn finds_wrong_lines(gpu: &Gpu) {
         (zeroed, "dot(acting(vec4<f32>(1.0), lanes), vec4<f32>(1.0))", "4.0"),
     ] {
         let config = AnyRule::named("adamw").unwrap();
-        let worst = worst(gpu, &config, BINDABLE, around, |program| {
+        let worst = worst(gpu, &config, case, |program| {
             let with = program.modules.iter_mut().filter(|module| module.wgsl.contains(find));
             let changed = with.map(|module| module.wgsl = module.wgsl.replace(find, replace)).count();
             assert!(changed > 0, "no module has '{find}'");
         });
-        // This one only costs time.
-        let harmless = replace == "if (acts) {";
+        // These only cost time.
+        let harmless = ["acts);", "const NARROW: bool = true;"].contains(&replace);
         assert_eq!(
             worst.units > 1.0 || worst.units.is_nan(),
             !harmless,
@@ -305,7 +373,7 @@ fn zeroes_what_acts(gpu: &Gpu) {
                 run.tensors.iter().map(|id| run.params.download_grad(&mut encoder, *id).unwrap()).collect();
             gpu.submit(encoder);
             for (tensor, left) in resolve(gpu, left).iter().enumerate() {
-                let each = LENS[tensor] / rows(&run, tensor).max(1);
+                let each = given[tensor].len() / rows(&run, tensor).max(1);
                 for (element, (left, given)) in left.iter().zip(&given[tensor]).enumerate() {
                     let wanted = if acts(tensor, element / each, number) { 0.0 } else { *given };
                     assert_eq!(left.to_bits(), wanted.to_bits(), "step {number}, tensor {tensor}, {element}");
@@ -320,11 +388,12 @@ fn rows_are_as_tensors(gpu: &Gpu) {
     let config = AnyRule::named("radam").unwrap();
     let mut run = start(gpu, &config, BINDABLE, &around(RowMasks::RowSteps, Wrappers::default()), |_| {});
     let wide = |values: &[f32]| values.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
-    let theta = parameters(1, &LENS);
+    let lens = lens(&run);
+    let theta = parameters(1, &lens);
     let each: Vec<usize> =
-        (0..LENS.len()).map(|tensor| (LENS[tensor] / rows(&run, tensor).max(1)).max(1)).collect();
+        (0..lens.len()).map(|tensor| (lens[tensor] / rows(&run, tensor).max(1)).max(1)).collect();
     let all: Vec<(usize, usize)> =
-        (0..LENS.len()).flat_map(|tensor| (0..rows(&run, tensor)).map(move |row| (tensor, row))).collect();
+        (0..lens.len()).flat_map(|tensor| (0..rows(&run, tensor)).map(move |row| (tensor, row))).collect();
     let tensors = all.iter().map(|(tensor, row)| {
         (TENSORS[*tensor].1, wide(&theta[*tensor][row * each[*tensor]..][..each[*tensor]]))
     });
@@ -363,7 +432,7 @@ fn resumes(gpu: &Gpu, kind: RowMasks) {
     // A new run, or one that starts again.
     let mut new = start(gpu, &config, BINDABLE, &options, |_| {});
     run.optimizer.reset().unwrap();
-    run.write_theta(&parameters(1, &LENS));
+    run.write_theta(&parameters(1, &lens(&run)));
     for run in [&mut run, &mut new] {
         (0..5).for_each(|number| drop(step(run, number)));
     }
@@ -418,7 +487,7 @@ fn copied(gpu: &Gpu) {
     let usage = BufferUsages::COPY_SRC;
     let contents = bytemuck::cast_slice(&words);
     let buffer = gpu.device.create_buffer_init(&BufferInitDescriptor { label: None, contents, usage });
-    run.write_gradients(&gradients(2, 0, &LENS));
+    run.write_gradients(&gradients(2, 0, &lens(&run)));
     let mut encoder = gpu.encoder();
     let id = run.tensors[tensor];
     run.optimizer.copy_row_mask(&mut encoder, id, &BufferRange::new(&buffer, 4)).unwrap();
@@ -522,20 +591,26 @@ pub fn main() {
         let (sparse, own) = (RowMasks::TensorSteps, RowMasks::RowSteps);
         for entry in REGISTRY.iter().filter(|entry| is_tried(entry.name)) {
             for (i, config) in (entry.variants)().into_iter().enumerate() {
-                for (what, home, kind, wrappers) in [
-                    ("the tensor's steps", BINDABLE, sparse, Wrappers::default()),
-                    ("the tensor's steps, clipped", Home::Own { gap: 3 }, sparse, clipped()),
-                    ("the tensor's steps, cautious", Home::Arena(Packing::Tight), sparse, cautious()),
-                    ("own steps", BINDABLE, own, Wrappers::default()),
-                    ("own steps, clipped", Home::Own { gap: 3 }, own, clipped()),
+                let [sparse, own] = [sparse, own].map(|kind| Case::new(kind, Wrappers::default()));
+                let apart = Home::Own { gap: 3 };
+                let [long, wide] = [Shape::Long, Shape::Wide(64)].map(Some);
+                for (what, case) in [
+                    ("the tensor's steps", sparse),
+                    ("the tensor's steps, clipped", Case { home: apart, wrappers: clipped(), ..sparse }),
+                    (
+                        "the tensor's steps, cautious",
+                        Case { home: Home::Arena(Packing::Tight), wrappers: cautious(), ..sparse },
+                    ),
+                    ("the tensor's steps, runs", Case { tensors: &LONG_ROWS, shape: long, ..sparse }),
+                    ("the tensor's steps, wide", Case { shape: wide, wrappers: clipped(), ..sparse }),
+                    ("own steps", own),
+                    ("own steps, clipped", Case { home: apart, wrappers: clipped(), ..own }),
+                    ("own steps, wide", Case { shape: wide, ..own }),
                 ] {
-                    if can(&config, kind) {
+                    if can(&config, case.kind) {
                         let config = config.clone();
                         let name = format!("{} variant {i}, {what}", entry.name);
-                        add(
-                            name,
-                            Box::new(move |gpu| within_intervals(gpu, &config, home, (kind, wrappers))),
-                        );
+                        add(name, Box::new(move |gpu| within_intervals(gpu, &config, case)));
                     }
                 }
             }

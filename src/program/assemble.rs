@@ -115,6 +115,7 @@ impl Program {
         let places = Places::new(&step.rows, owners.len(), windows, skips, binding, ahead, step.rows_count());
         step.check_counts_end(groups, tensors.groups())?;
         let row_words = step.row_masks.map(|kind| RowWords::new(kind, tensors.tensors()));
+        step.narrow = row_words.as_ref().is_some_and(RowWords::narrow);
         let first_counted = first_counted(&step.rows, groups, &owners, tensors.groups())?;
         let factored = step.spec.is_factored().then(|| {
             let shapes = tensors.tensors().iter().map(|tensor| (&tensor.shape[..], tensor.group));

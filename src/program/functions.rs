@@ -270,8 +270,7 @@ pub(crate) fn apply(step: &Step<'_>, kind: &PassKind) -> String {
 /// Whether there is something to do for four elements. Of rows that rest in the first step, wrappers' slots start then all
 /// the same.
 fn some_act(step: &Step<'_>) -> String {
-    let starts = step.streams[step.spec.slots.len()..].iter().any(|stream| stream.depth > 0);
-    let line = match (step.row_masks, starts) {
+    let line = match (step.row_masks, step.starts()) {
         (None, _) => "return true;",
         (Some(_), false) => "return any(lanes.acts);",
         (Some(_), true) => "return any(lanes.acts) || tile.steps == 0u;",

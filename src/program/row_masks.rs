@@ -50,6 +50,11 @@ impl RowWords {
         Self { table: table.collect(), masks, counts, words, kind }
     }
 
+    /// Whether some rows have fewer than three elements.
+    pub fn narrow(&self) -> bool {
+        self.table.iter().any(|[elements, .., rows]| *elements < 3 && *rows > 0)
+    }
+
     /// Before the first step every row takes part.
     pub fn contents(&self) -> Vec<Fill> {
         self.masks

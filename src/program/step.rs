@@ -96,6 +96,8 @@ pub(crate) struct Step<'a> {
     pub loops: bool,
     /// Small tiles that share a workgroup.
     pub packed: u32,
+    /// Whether some tensor has rows of fewer than three elements, where rows may rest.
+    pub narrow: bool,
     /// Whether some tensor has rows and columns of which four neighbours are not side by side.
     pub apart: bool,
     /// Whether four neighbours of some tensor may be in more than two rows, or in several matrices.
@@ -153,6 +155,7 @@ impl<'a> Step<'a> {
             shape: options.shape.unwrap_or_else(|| Shape::for_device(limits)).check()?,
             loops: true,
             packed: 8,
+            narrow: true,
             apart: true,
             mixed: true,
             cut: true,
@@ -310,6 +313,11 @@ impl<'a> Step<'a> {
     /// Binding of the masks and counts of rows, where there are some. Rules with rows and columns of their own have none.
     pub fn row_words_binding(&self) -> u32 {
         self.factored_binding()
+    }
+
+    /// Whether some wrapper's slot starts with the first step, of rows that rest too.
+    pub fn starts(&self) -> bool {
+        self.streams[self.spec.slots.len()..].iter().any(|stream| stream.depth > 0)
     }
 
     /// Whether rows of tensors count their own steps.

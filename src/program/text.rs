@@ -83,7 +83,17 @@ pub(crate) fn module(step: &Step<'_>, kind: &PassKind, access: Access) -> String
             parts.push(include_str!("../../shaders/core/factored_vectors.wgsl").into());
         }
     }
-    parts.push(if kind.applies() && !step.loops {
+    let runs = kind.applies() && step.row_masks.is_some() && step.shape == Shape::Long;
+    if runs {
+        let (starts, narrow) = (step.starts(), step.narrow);
+        parts.push(format!(
+            "const STARTS: bool = {starts};\nconst NARROW: bool = {narrow};\n{}",
+            include_str!("../../shaders/core/row_runs.wgsl")
+        ));
+    }
+    parts.push(if runs {
+        kind.core.replace(LOOP_OF_ALL, LOOP_OF_RUNS)
+    } else if kind.applies() && !step.loops {
         kind.core.replace(LOOP, "let i = tile.lane;\n    if (4u * i < tile.count) {")
     } else if step.shape != Shape::Long {
         kind.core.replace(LOOP_OF_PART, FOUR_OF_PART)
@@ -152,6 +162,27 @@ const COUNTS_END: &str = "fn place_of_count(steps: u32, places: u32) -> u32 {
 ";
 /// The loop of `apply.wgsl` over a tile, which is none where each invocation takes one vec4.
 const LOOP: &str = "for (var i = tile.lane; 4u * i < tile.count; i += tile.lanes) {";
+
+/// The same with its body, and a loop over runs of rows that act (`row_runs.wgsl`).
+const LOOP_OF_ALL: &str = "for (var i = tile.lane; 4u * i < tile.count; i += tile.lanes) {
+        let live = min(tile.count - 4u * i, 4u);
+        let lanes = lanes_of(tile, i, live);
+        if (acts) {
+            count_rows(tile, lanes);
+        }
+        act_on(tile, i, live, row, lanes, trains, acts && some_act(tile, lanes));
+    }";
+const LOOP_OF_RUNS: &str = "let rows = rows_in(tile);
+    if (acts) {
+        count_all(tile, rows);
+    }
+    for (var run = next_run(tile, 0u, rows); run.first < run.end; run = next_run(tile, run.rows, rows)) {
+        for (var i = run.first / 4u + tile.lane; 4u * i < run.end; i += tile.lanes) {
+            let live = min(tile.count - 4u * i, 4u);
+            let lanes = lanes_in(tile, i, live, run);
+            act_on(tile, i, live, row, lanes, trains, acts && some_act(tile, lanes));
+        }
+    }";
 
 /// The loop of `reduce.wgsl` over the vec4 of a part, and four at a time, without a branch between their loads: what is
 /// behind the end has no live elements.
