@@ -216,11 +216,9 @@ impl Description {
     /// # Errors
     /// As [`Moves::between`].
     pub fn moves_from(&self, old: &Self, changes: &[Change]) -> Result<(Moves, Clock<AnyRule>), Error> {
-        let side = |of| {
-            let Self { program, tensors, .. }: &Self = of;
-            Side { program, tensors }
-        };
-        Moves::between((side(old), &old.clock), (side(self), &self.clock), changes, &self.limits)
+        let before = Side { program: &old.program, tensors: &old.tensors };
+        let after = Side { program: &self.program, tensors: &self.tensors };
+        Moves::between((before, &old.clock), (after, &self.clock), changes, &self.limits)
     }
 
     /// Changes numbers of what stands around the rule, from the next step on, which checks them.

@@ -18,8 +18,8 @@
 //
 // Generated: APART says whether the rows and columns of some tensor do not lie side by side in fours, as those of matrices
 // whose rows are no multiple of four; MIXED whether four neighbours may be in more than two rows, or in several matrices, as
-// those of convolutions; VECTORS whether some tensor has no columns; CUT whether some block of a matrix is cut into windows. CPUs run both sides of every `if`, so what no
-// tensor needs is not there.
+// those of convolutions; VECTORS whether some tensor has no columns; CUT whether some block of a matrix is cut into windows.
+// CPUs run both sides of every `if`, so what no tensor needs is not there.
 
 struct Matrices {
     rows: u32,

@@ -72,7 +72,7 @@ impl<C: Config> Optimizer<C> {
         let mut file = StateFile::open(path)?;
         let state = file.state_without_slots()?;
         let mut clock = self.clock.clone();
-        let mut placed = state.place(&self.program, &mut clock, true, |name| file.count(name))?;
+        let placed = state.place(&self.program, &mut clock, true, |name| file.count(name))?;
         let mut beside = vec![];
         for (name, id, role) in self.beside_state(params) {
             let needed = params.tensor(id)?.len;
@@ -107,7 +107,7 @@ impl<C: Config> Optimizer<C> {
             self.queue.submit([]);
             written()?;
         }
-        placed.writes.drain(..).for_each(|(slice, words)| self.write_words(&slice, &words));
+        placed.writes.iter().for_each(|(slice, words)| self.write_words(slice, words));
         self.clock = clock;
         self.forget_count();
         Ok(state)

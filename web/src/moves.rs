@@ -5,7 +5,7 @@ use serde_json::json;
 use wasm_bindgen::prelude::*;
 use wgpu_optim::program::Clock;
 use wgpu_optim::state::{Bound, Change, GATHER_ENTRY_POINT, List, Moves, Taken};
-use wgpu_optim::{AnyRule, Description};
+use wgpu_optim::AnyRule;
 
 /// How the new tensors differ from the old ones, where names and shapes do not say it.
 #[wasm_bindgen]
@@ -93,7 +93,6 @@ impl Core {
 
     /// It is recorded: from here on the run is this optimizer's.
     pub fn go_on(&mut self, taken: &TakeOver) {
-        let Description { clock, .. } = &mut self.described;
-        *clock = taken.clock.clone();
+        self.described.clock = taken.clock.clone();
     }
 }
