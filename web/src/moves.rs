@@ -3,9 +3,9 @@
 use crate::{Core, thrown};
 use serde_json::json;
 use wasm_bindgen::prelude::*;
+use wgpu_optim::AnyRule;
 use wgpu_optim::program::Clock;
 use wgpu_optim::state::{Bound, Change, GATHER_ENTRY_POINT, List, Moves, Taken};
-use wgpu_optim::AnyRule;
 
 /// How the new tensors differ from the old ones, where names and shapes do not say it.
 #[wasm_bindgen]
