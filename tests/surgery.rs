@@ -5,13 +5,14 @@ mod common;
 
 use common::run::{gradients, parameters};
 use common::{Gpu, gpu_main, trial, trial_of_its_own};
+use wgpu_optim::program::{Limits, RowMasks};
 use wgpu_optim::rule::Config;
 use wgpu_optim::rules::REGISTRY;
 use wgpu_optim::state::{FRESH, NONE};
 use wgpu_optim::wgpu::{self, BufferUsages};
 use wgpu_optim::{
-    AnyRule, BufferRange, Changes, Lookahead, LossScale, NonFinite, Optimizer, OptimizerState, Options,
-    ParamSet, Wrappers, required_limits,
+    AnyRule, BufferRange, Changes, Description, Lookahead, LossScale, NonFinite, Optimizer, OptimizerState,
+    Options, ParamSet, Wrappers, required_limits,
 };
 
 /// Rows and their elements, so that chunks, vec4 and rows never end together.
@@ -53,6 +54,26 @@ impl<'a> Run<'a> {
             let id = params.find(&params.tensors()[index].name).unwrap();
             params.write_param(&self.gpu.queue, id, values).unwrap();
         });
+    }
+
+    /// Lets some rows rest, where they may; which they are follows from their numbers in the first set.
+    fn mask(&mut self, number: u64, rows: Option<&[u32]>) {
+        if self.optimizer.program().row_masks.is_none() {
+            return;
+        }
+        for index in 0..self.params.tensors().len() {
+            let tensor = &self.params.tensors()[index];
+            let count = tensor.shape.first().copied().unwrap_or(1);
+            let moved = matches!(&tensor.name[..], "points" | "opacity");
+            let rests = |row: usize| {
+                let row = rows.filter(|_| moved).map_or(row as u64, |rows| rows[row].into());
+                (row * row + 3 * row + number).is_multiple_of(3)
+            };
+            let mut words = vec![0u32; count.div_ceil(32)];
+            (0..count).filter(|row| !rests(*row)).for_each(|row| words[row / 32] |= 1 << (row % 32));
+            let id = self.params.find(&tensor.name).unwrap();
+            self.optimizer.write_row_mask(id, &words).unwrap();
+        }
     }
 
     fn step(&mut self, gradients: &[Vec<f32>]) {
@@ -117,6 +138,14 @@ fn is_by_element(config: &AnyRule) -> bool {
     !(spec.is_factored() || rule.reduces() && spec.results().next().is_some())
 }
 
+/// Whether rows of a rule may rest so.
+fn can_rest(config: &AnyRule, kind: RowMasks) -> bool {
+    let mut options = config.rule().to_json();
+    options["row_masks"] = serde_json::to_value(kind).unwrap();
+    options["tensors"] = serde_json::json!([{"name": "w", "shape": [2, 2]}]);
+    Description::from_json(&options.to_string(), &Limits::default()).is_ok()
+}
+
 /// Words are where they should be, and the run goes on; by the bits of a run that never had the other rows, for rules in which
 /// elements do not know one another.
 fn rows_move(gpu: &Gpu, config: &AnyRule, options: &Options) {
@@ -129,6 +158,7 @@ fn rows_move(gpu: &Gpu, config: &AnyRule, options: &Options) {
     old.write_theta(&theta);
     for number in 0..7 {
         let gradients = gradients(4, number, &old.lens());
+        old.mask(number, None);
         old.step(&gradients);
     }
     let before = old.state();
@@ -148,7 +178,8 @@ fn rows_move(gpu: &Gpu, config: &AnyRule, options: &Options) {
             Some((_, "points" | "opacity")) => {
                 // Of a ring all values, one behind the other.
                 let own = before.get(name).unwrap();
-                let len = if name.ends_with("points") { ROWS * WIDTH } else { ROWS };
+                let wide = name.ends_with("points") && !name.starts_with("row_steps/");
+                let len = if wide { ROWS * WIDTH } else { ROWS };
                 own.chunks(len).flat_map(|value| of_rows(value, &rows)).collect()
             }
             Some((_, "new")) => starts.get(name).unwrap().to_vec(),
@@ -174,6 +205,7 @@ fn goes_on(new: &mut Run<'_>, old: &Run<'_>, rows: Option<&Vec<u32>>, theta: &[V
     let id = new.params.find("new").unwrap();
     new.params.write_param(&new.gpu.queue, id, &fresh).unwrap();
     for number in 7..12 {
+        new.mask(number, Some(&all));
         new.step(&of_after(&gradients(4, number, &lens), &all, vec![0.5; 17]));
     }
     let Some(rows) = rows else { return };
@@ -183,6 +215,7 @@ fn goes_on(new: &mut Run<'_>, old: &Run<'_>, rows: Option<&Vec<u32>>, theta: &[V
     let mut never = Run::new(new.gpu, &config, &after, options);
     never.write_theta(&of_after(theta, rows, fresh));
     for number in 0..12 {
+        never.mask(number, Some(rows));
         never.step(&of_after(&gradients(4, number, &lens), rows, vec![0.5; 17]));
     }
     let (got, expected) = (new.state(), never.state());
@@ -320,9 +353,20 @@ pub fn main() {
             if config.rule().spec().is_factored() {
                 continue;
             }
-            for (name, options) in
-                [("alone", Options::default()), ("with everything around it", everything())]
-            {
+            let masked = |kind, mut options: Options| {
+                options.row_masks = Some(kind);
+                options
+            };
+            for (name, options) in [
+                ("alone", Options::default()),
+                ("with everything around it", everything()),
+                ("and rest", masked(RowMasks::TensorSteps, Options::default())),
+                ("and rest, with everything around it", masked(RowMasks::TensorSteps, everything())),
+                ("and rest, with steps of their own", masked(RowMasks::RowSteps, everything())),
+            ] {
+                if options.row_masks.is_some_and(|kind| !can_rest(&config, kind)) {
+                    continue;
+                }
                 let config = config.clone();
                 let title = format!("{}: rows move, {name}", entry.name);
                 trials.push(trial(adapter, title, move |gpu| rows_move(gpu, &config, &options)));

@@ -77,7 +77,8 @@ impl<C: Config> Optimizer<C> {
     /// are copied on the device, rows by a dispatch for each pair of buffers. Configurations, counts of steps, loss scale and
     /// whatever else the run goes on with become those of `old`, which stays as it is: drop it once the encoder is submitted.
     ///
-    /// Steps of `old` that were recorded and not submitted go on to count, if they are submitted before this encoder.
+    /// Steps of `old` that were recorded and not submitted go on to count, if they are submitted before this encoder. Where rows
+    /// may rest, masks start with every row acting, and counts of rows go with the rows.
     ///
     /// ```no_run
     /// # use wgpu_optim::{BufferRange, Changes, Error, Optimizer, ParamSet, rules::Adam, wgpu};

@@ -283,6 +283,30 @@ export const trials: Record<string, Trial> = {
     }
   },
 
+  async "rows that count their own steps are taken over"(device) {
+    const made = (rows: number) =>
+      createOptimizer(device, { optimizer: "adam", lr: 0.1, row_masks: "row_steps", tensors: [{ name: "w", shape: [rows, 3] }] });
+    const [old, next] = [await made(4), await made(2)];
+    old.writeGrad("w", Array(12).fill(1));
+    for (const mask of [0b1111, 0b0001, 0b0001]) {
+      old.writeRowMask("w", [mask]);
+      step(device, old);
+    }
+    const encoder = device.createCommandEncoder();
+    next.takeOver(encoder, old, { w: { rows: [3, 0] } });
+    device.queue.submit([encoder.finish()]);
+    // Another direction: the first moment of a row is worth the more the fewer steps it took.
+    next.writeGrad("w", Array(6).fill(-1));
+    step(device, next);
+    const after = (steps: number) => {
+      const [m, v] = [0.9 * (1 - 0.9 ** steps) - 0.1, 1 - 0.999 ** (steps + 1)];
+      return -0.1 * steps - (0.1 * m) / (1 - 0.9 ** (steps + 1)) / Math.sqrt(v / (1 - 0.999 ** (steps + 1)));
+    };
+    equal(await next.read("w"), [1, 1, 1, 3, 3, 3].map(after), "a row of one step and one of three", 1e-5);
+    old.destroy();
+    next.destroy();
+  },
+
   async "the page's own buffers, at offsets"(device) {
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
     const [param, grad] = [256, 512].map((size) => device.createBuffer({ size, usage })) as [GPUBuffer, GPUBuffer];

@@ -307,7 +307,7 @@ export class Optimizer {
   /**
    * Goes on where `old` is at this point of the encoder, with another set of tensors: those of the same name and shape are taken
    * over, and those that `changes` name; the others start as in a new optimizer. Parameters, gradients and all slots are moved on
-   * the device. `old` stays as it is: destroy it once the encoder is submitted.
+   * the device; masks of rows start with every row acting. `old` stays as it is: destroy it once the encoder is submitted.
    *
    * ```ts
    * const opt = await createOptimizer(device, { optimizer: "adam", tensors: [{ name: "splats", shape: [kept.length, 59] }] });

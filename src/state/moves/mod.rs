@@ -5,7 +5,7 @@ mod plan;
 
 use super::refused;
 use crate::error::Error;
-use crate::program::{Binding, Clock, Limits, Module, Program, Slice, Tensors, WORKGROUP};
+use crate::program::{Binding, Clock, Limits, Module, Program, RowMasks, Slice, Tensors, WORKGROUP};
 use crate::rule::{Config, SlotKind};
 use plan::Plan;
 use serde::{Deserialize, Serialize};
@@ -120,6 +120,7 @@ impl Moves {
     ///
     /// Tensors of the same name and shape are taken over, and those that `changes` name; tensors that the old set does not
     /// have start as in a new optimizer. Both need the same rule, wrappers and groups; what is tuned to a device may differ.
+    /// Counts of rows that count their own steps go with the rows; masks start with every row acting.
     ///
     /// # Errors
     /// [`Error::State`], naming every difference: another rule, wrappers or groups, tensors of another shape, tensors that are
@@ -182,8 +183,14 @@ fn check_alike(old: &Program, new: &Program) -> Result<(), Error> {
     if !old.rows.owners.is_empty() || !new.rows.owners.is_empty() {
         return Err(refused("tensors that count their own steps cannot be taken over".into()));
     }
-    if old.row_masks.is_some() || new.row_masks.is_some() {
-        return Err(refused("tensors with rows that may rest cannot be taken over".into()));
+    let [masks, own] = [old, new].map(|program| program.row_masks.as_ref().map(|places| places.kind));
+    if masks != own {
+        let kind = |masks: Option<RowMasks>| match masks {
+            None => "have none",
+            Some(RowMasks::TensorSteps) => "follow the steps of the tensor",
+            Some(RowMasks::RowSteps) => "count their own steps",
+        };
+        return Err(refused(format!("masks of its rows: they {}, and here they {}", kind(masks), kind(own))));
     }
     if slots(old) != slots(new) {
         return Err(refused("the two keep different slots".into()));

@@ -146,6 +146,21 @@ impl<'a> Plan<'a> {
         for (old, new, _) in self.streams(old, new) {
             copy(&mut self.moves.copies, &old, &new);
         }
+        for (old, new) in self.banks(old, new) {
+            copy(&mut self.moves.copies, &[old], &[new]);
+        }
+    }
+
+    /// The two banks of a tensor's counts of steps of its rows, where rows count: old, new.
+    fn banks(&self, old: usize, new: usize) -> Vec<(Slice, Slice)> {
+        let banks = |side: Side<'_>, index: usize| {
+            let counts = side.program.row_masks.as_ref().and_then(|places| places.counts.get(index)).copied();
+            counts.into_iter().flat_map(|all| {
+                let size = all.size / 2;
+                [Slice { size, ..all }, Slice { size, offset: all.offset + size, ..all }]
+            })
+        };
+        banks(self.old, old).zip(banks(self.new, new)).collect()
     }
 
     fn rows(&mut self, old: usize, new: usize, rows: &List) -> Result<(), Error> {
@@ -162,6 +177,9 @@ impl<'a> Plan<'a> {
         for (old, new, of_slot) in self.streams(old, new) {
             let width = width as u32 | if of_slot { OF_SLOT } else { 0 };
             self.gather(&old, &new, Rows { list, width, rows });
+        }
+        for (old, new) in self.banks(old, new) {
+            self.gather(&[old], &[new], Rows { list, width: 1 | OF_SLOT, rows });
         }
         Ok(())
     }
@@ -297,6 +315,19 @@ impl<'a> Plan<'a> {
         }
         let (from, to) = (&self.old.program.rows.counted, &self.new.program.rows.counted);
         if from.stride == 0 {
+            return Ok(progress);
+        }
+        if self.old.program.rows.ends {
+            // For all counts that there are, as the old configurations have them.
+            let table = |ring: &Ring, (buffer, offset): (u32, u64)| Slice {
+                buffer,
+                offset,
+                size: ring.stride * u64::from(ring.places),
+            };
+            if let Some(old) = from.at.first().filter(|_| from.stride == to.stride) {
+                let copies = to.at.iter().map(|new| (table(from, *old), table(to, *new)));
+                self.moves.copies.extend(copies);
+            }
             return Ok(progress);
         }
         let first = progress.known.max(progress.made.saturating_sub(from.places.into()));
