@@ -222,7 +222,6 @@ impl WgpuOptim {
     }
 
     pub(crate) fn row_mask(&self, tensor: usize) -> Result<WgpuOptimSlice, Failure> {
-        find(&self.described.program.tensors, "tensor", tensor)?;
         Ok(slice(&self.described.program.row_mask(tensor)?))
     }
 
@@ -234,11 +233,7 @@ impl WgpuOptim {
 
     /// All tensors where there is no such index.
     pub(crate) fn reset(&mut self, tensor: usize) -> Result<WgpuOptimWrites, Failure> {
-        let one = (tensor != usize::MAX).then_some(tensor);
-        if let Some(tensor) = one {
-            find(&self.described.program.tensors, "tensor", tensor)?;
-        }
-        let words = self.described.reset(one)?;
+        let words = self.described.reset((tensor != usize::MAX).then_some(tensor))?;
         self.writes.clear();
         for (slice, words) in words {
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
